@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Configuration: one table (src/base/conf.def) gives every key its place in struct conf, type,
+ * default, range and text; parser, --help, --check-config and documentation are made from it.
+ * A superset of the Go peer's cdc.yaml. Read-only once loaded; shared by all threads.
+ */
+#ifndef CDC_CONF_H
+#define CDC_CONF_H
+
+#include <cdc/err.h>
+#include <cdc/mem.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct conf_tls {
+	bool enable;
+	char *ca_path, *cert_path, *key_path; /* PEM files; NULL: system CAs, no client certificate */
+	char *server_name; /* NULL: the host of the address */
+};
+
+struct conf_etcd {
+	char **address; /* "host:port" or "http[s]://host:port", NULL-terminated; empty: not configured */
+	char *root_path, *meta_sub_path; /* "by-dev", "meta" */
+	bool enable_auth;
+	char *username, *password;
+	struct conf_tls tls;
+};
+
+struct conf_kafka {
+	char *address; /* "host:port,host:port"; NULL: not configured */
+	char *security_protocol, *sasl_mechanism, *sasl_username, *sasl_password; /* NULL: none */
+	struct conf_tls tls;
+};
+
+struct conf_source {
+	struct conf_etcd etcd;
+	struct conf_kafka kafka;
+	char *replicate_chan; /* "by-dev-replicate-msg" */
+	char *default_partition_name;
+	int64_t read_buffer; /* bytes of records kept for all pchannels of one task */
+};
+
+struct conf_journal {
+	int64_t segment_size, max_size; /* bytes; max_size per task */
+	int64_t keep_s; /* applied segments are kept this long */
+};
+
+struct conf {
+	char *file; /* where it came from */
+	char *address; /* API, "127.0.0.1:8444" */
+	int max_task_num, max_name_length, log_level;
+	char *data_dir;
+	struct conf_source source;
+	struct conf_journal journal;
+	int64_t window_size; /* bytes of entries of one window */
+	int idle_tick_ms;    /* between idle ticks */
+	int request_timeout_ms; /* one RPC to the target */
+};
+
+/* Called for keys that are accepted and unused, and for other remarks. */
+typedef void conf_note_fn(void *arg, const char *file, int line, const char *text);
+
+/* Reads FILE (YAML). ERR_CONFIG: text is "FILE:LINE: KEY: reason". Does not log. */
+int conf_load(struct conf **ret, const char *file, conf_note_fn *note, void *arg, struct err *err);
+/* The defaults alone, for tests. */
+struct conf *conf_default(void);
+bool conf_has_source(const struct conf *c); /* etcd and a queue are configured (R34) */
+void conf_free(struct conf *c);
+DEFINE_AUTO(struct conf, conf_free)
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The data path of one task, as control sees it: a folder, a reader and an applier. Everything
+ * below is thread-safe unless said otherwise; calls on one flow are serialized by control.
+ */
+#ifndef CDC_FLOW_H
+#define CDC_FLOW_H
+
+#include <cdc/conf.h>
+#include <cdc/err.h>
+#include <cdc/sink.h>
+#include <cdc/worker.h>
+
+/* Collections of a task: every one that matches an item. "*" matches all; db "" means default. */
+struct selection_item {
+	char *db, *collection; /* "*" or a name */
+};
+struct selection {
+	struct selection_item *items;
+	size_t count;
+};
+bool selection_wants(const struct selection *s, const char *db, const char *collection);
+bool selection_wants_db(const struct selection *s, const char *db);
+bool selection_overlaps(const struct selection *a, const struct selection *b);
+
+struct flow_conf {
+	const struct conf *conf;        /* borrowed, outlives the flow */
+	const char *task_id;            /* copied */
+	const char *dir;                /* the task's folder; copied */
+	const char *source_uuid;        /* made with the task; identity of its messages (R19); copied */
+	const struct target_conf *target; /* copied */
+	const struct selection *selection; /* copied */
+};
+
+struct flow;
+
+/*
+ * R31, before a task is made: is the probed target the configured source? DUPLICATE-free answer:
+ * 0 no, 1 yes. Reads the source's catalog, <= 5 s. SOURCE_LOST, SOURCE_AUTH ...
+ */
+int flow_same_cluster(const struct conf *conf, const struct target_conf *t, const struct target_info *target,
+		      struct err *err);
+/*
+ * Makes the folder of a new task: takes the start T0 (R3) from the running source and journals what
+ * exists as the first cut. Everything the source acknowledges after this returns is replicated.
+ * Blocks <= ~10 s; leaves nothing behind on failure. SOURCE_LOST, POSITION_GONE, JOURNAL_IO ...
+ */
+int flow_create(const struct flow_conf *conf, struct err *err);
+/* Opens an existing folder; the one recovery path. No network I/O, threads not started. */
+int flow_open(struct flow **ret, const struct flow_conf *conf, bool paused, struct err *err);
+void flow_start(struct flow *f);
+/* R29: stops and starts applying only; capture goes on. Immediate, never blocks, idempotent. */
+void flow_pause(struct flow *f, bool paused);
+/* Asks both halves to stop; never blocks. */
+void flow_stop(struct flow *f);
+/* After flow_stop: waits (< 2 s in all) and frees. NULL is fine. */
+void flow_close(struct flow *f);
+/* A deleted task: after flow_close. Removes the folder (rename to trash first is control's). */
+
+struct flow_position {
+	char pchannel[256];
+	int64_t id;       /* Kafka offset */
+	uint64_t ts;
+};
+struct flow_status {
+	struct health reader, applier;
+	int64_t captured, journaled, applied; /* rows; captured counts rows read, also those not yet cut */
+	int64_t lag_ms;  /* now minus the source time up to which the target is complete; grows while hung */
+	uint64_t journal_ts, applied_ts;
+	int64_t journal_bytes, last_seq, applied_seq;
+	int held_collections;
+	int64_t skipped;  /* rows of objects that were gone before they could be seen (R7) */
+	int64_t reader_silent_ms, applier_silent_ms; /* pulses, for the watchdog */
+	const char *mode; /* "replicate" */
+};
+void flow_status(struct flow *f, struct flow_status *ret);
+/* Read positions, copied; returns the number (at most max). */
+size_t flow_positions(struct flow *f, struct flow_position *ret, size_t max);
+
+#endif
