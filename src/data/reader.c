@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The reader's loop. A step is straight: finish the pending cut, assign what is not assigned, cut if
+ * the watermark allows it, else read. Any error leaves everything as it was; the next step goes on.
+ */
+#include "reader_priv.h"
+
+#include "decode.h"
+
+#include <cdc/worker.h>
+
+#include <stdlib.h>
+
+static bool wanted(void *arg, const char *db, const char *collection)
+{
+	struct reader *r = arg;
+
+	return selection_wants(r->c.selection, db, collection);
+}
+
+static bool wanted_db(void *arg, const char *db)
+{
+	struct reader *r = arg;
+
+	return selection_wants_db(r->c.selection, db);
+}
+
+/* Catalog and positions as the journal has them; an empty journal gives an empty reader. */
+static int restore(struct reader *r, struct err *err)
+{
+	AUTO(arena_free) struct arena *arena = arena_new();
+	struct state_row *rows;
+	struct position *positions;
+	size_t n = journal_state(r->c.journal, arena, &rows);
+	int rc;
+
+	for (size_t i = 0; i < n; i++)
+		if ((rc = catalog_restore(r->catalog, &rows[i], err)) < 0)
+			return rc;
+	n = journal_positions(r->c.journal, arena, &positions);
+	for (size_t i = 0; i < n; i++) {
+		bool ticking = !STREQ(positions[i].pchannel, r->source_conf->replicate_chan);
+
+		if (merger_join(&r->merger, &positions[i], ticking) < 0)
+			return err_set(err, ERR_JOURNAL_BAD, "journal has more than %d positions", MERGER_MAX);
+	}
+	r->prev = journal_watermark(r->c.journal);
+	return 0;
+}
+
+int reader_new(struct reader **ret, const struct reader_conf *conf, struct err *err)
+{
+	AUTO(reader_free) struct reader *r = xcalloc(1, sizeof(*r));
+	int rc;
+
+	r->c = *conf;
+	r->source_conf = &conf->conf->source;
+	r->arena = arena_new();
+	merger_init(&r->merger);
+	r->etcd = etcd_new(&r->source_conf->etcd, conf->stopping, conf->arg);
+	r->catalog = catalog_new(&(struct catalog_conf){.source = r->source_conf,
+							.wanted = wanted,
+							.wanted_db = wanted_db,
+							.arg = r,
+							.etcd = r->etcd});
+	if ((rc = conf->source->open(&r->source, r->source_conf, err)) < 0)
+		return rc;
+	if ((rc = restore(r, err)) < 0)
+		return rc;
+	r->cut_ms = r->watermark_ms = clock_mono_ms();
+	*ret = TAKE(r);
+	return 0;
+}
+
+void reader_free(struct reader *r)
+{
+	if (!r)
+		return;
+	merger_done(&r->merger); /* records go back to the source before it closes */
+	if (r->source)
+		r->c.source->close(r->source);
+	catalog_free(r->catalog);
+	etcd_free(r->etcd);
+	arena_free(r->arena);
+	free(r);
+}
+
+/* Starts delivery of every joined pchannel that is not delivered yet. */
+static int assign_all(struct reader *r, struct err *err)
+{
+	for (size_t i = 0; i < r->merger.count; i++) {
+		struct channel *ch = &r->merger.channels[i];
+		struct position pos;
+		int rc;
+
+		if (!ch->used || ch->assigned)
+			continue;
+		if (!ch->cutter.ticking && clock_mono_ms() < r->replicate_ms)
+			continue;
+		cutter_position(&ch->cutter, ch->cutter.low, &pos);
+		rc = r->c.source->assign(r->source, (int)i, &pos, ASSIGN_TIMEOUT_MS, err);
+		if (rc == -ERR_SOURCE_WAIT && !ch->cutter.ticking) {
+			/* the topic is made with the first operation: nothing is missed until then */
+			r->replicate_ms = clock_mono_ms() + REPLICATE_RETRY_MS;
+			continue;
+		}
+		if (rc < 0)
+			return rc;
+		ch->assigned = true;
+		ch->tick_moved_ms = clock_mono_ms();
+	}
+	return 0;
+}
+
+/* R10: tells pchannels that run ahead to wait, and to go on. */
+static int back_pressure(struct reader *r, struct err *err)
+{
+	size_t limit = (size_t)r->source_conf->read_buffer;
+	int rc;
+
+	for (size_t i = 0; i < r->merger.count; i++) {
+		struct channel *ch = &r->merger.channels[i];
+		bool pause;
+
+		if (!ch->used || !ch->assigned)
+			continue;
+		pause = merger_should_pause(&r->merger, (int)i, limit);
+		if (pause == ch->paused)
+			continue;
+		if ((rc = r->c.source->pause(r->source, (int)i, pause, err)) < 0)
+			return rc;
+		ch->paused = pause;
+	}
+	return 0;
+}
+
+static void feed(struct reader *r, struct record *rec)
+{
+	struct channel *ch = &r->merger.channels[rec->pchannel];
+	cdc_ts tick = ch->cutter.tick;
+
+	if (!ch->cutter.ticking && decode_is_replicated(rec->body, rec->size)) {
+		rec->kind = KIND_OTHER; /* written by a CDC writer: not this cluster's own operation */
+	} else if (rec->kind == KIND_INSERT || rec->kind == KIND_DELETE) {
+		if (rec->ts > ch->cutter.low)
+			atomic_fetch_add(&r->captured, rec->rows);
+	}
+	cutter_feed(&ch->cutter, rec);
+	if (ch->cutter.tick != tick)
+		ch->tick_moved_ms = clock_mono_ms();
+}
+
+static int read_more(struct reader *r, struct err *err)
+{
+	int wait = merger_live(&r->merger) ? 100 : 200;
+	int n = r->c.source->read(r->source, r->batch, READ_BATCH, wait, err);
+	int rc;
+
+	if (n < 0)
+		return n;
+	for (int i = 0; i < n; i++)
+		feed(r, &r->batch[i]);
+	r->behind = n >= READ_BATCH / 2;
+	atomic_store(&r->buffered, (long long)merger_bytes(&r->merger));
+	if ((rc = back_pressure(r, err)) < 0)
+		return rc;
+	return 1; /* the read itself waited */
+}
+
+static int trim(struct reader *r, struct err *err)
+{
+	int64_t now = clock_mono_ms();
+	int rc;
+
+	if (now - r->trim_ms < TRIM_MS && !r->has_pending)
+		return 0;
+	r->trim_ms = now;
+	rc = journal_trim(r->c.journal, atomic_load(&r->applied_seq), err);
+	return rc < 0 ? rc : 0;
+}
+
+int reader_step(void *reader, struct err *err)
+{
+	struct reader *r = reader;
+	int rc;
+
+	if ((rc = trim(r, err)) < 0)
+		return rc;
+	if (r->has_pending)
+		return reader_append(r, err);
+	if ((rc = assign_all(r, err)) < 0)
+		return rc;
+	if ((rc = reader_cut(r, err)) != 0)
+		return rc;
+	return read_more(r, err);
+}
+
+void reader_applied(struct reader *r, int64_t seq)
+{
+	atomic_store(&r->applied_seq, seq);
+}
+
+void reader_stat(struct reader *r, struct reader_stat *ret)
+{
+	*ret = (struct reader_stat){.captured = atomic_load(&r->captured),
+				    .skipped = atomic_load(&r->skipped),
+				    .retries = atomic_load(&r->retries),
+				    .buffered = (size_t)atomic_load(&r->buffered)};
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The reader's insides, shared by its three files: reader.c (loop), reader_cut.c, reader_start.c. */
+#ifndef CDC_DATA_READER_PRIV_H
+#define CDC_DATA_READER_PRIV_H
+
+#include "catalog.h"
+#include "merger.h"
+#include "reader.h"
+
+#include <stdatomic.h>
+
+#define READ_BATCH 256
+#define CUT_BYTES ((size_t)4 << 20)  /* bodies in one journal transaction */
+#define CUT_GATHER_MS 200            /* behind: gather up to CUT_BYTES for so long */
+#define SILENT_MS 5000               /* no tick for so long on an ending pchannel: R5 */
+#define ASSIGN_TIMEOUT_MS 5000
+#define BOUNDS_TIMEOUT_MS 5000
+#define REPLICATE_RETRY_MS 5000      /* the replicate topic may not exist yet */
+#define TRIM_MS 5000
+
+struct reader {
+	/* constant after reader_new */
+	struct reader_conf c;
+	const struct conf_source *source_conf;
+	struct etcd *etcd;
+	struct source *source;
+
+	/* the reader's thread */
+	struct catalog *catalog;
+	struct merger merger;
+	cdc_ts prev; /* watermark of the last journaled cut */
+	struct record batch[READ_BATCH];
+	bool behind; /* the last read was full: more is waiting */
+	struct arena *arena; /* of the pending cut */
+	struct cut pending;  /* R2: built, not yet journaled; nothing is read meanwhile */
+	bool has_pending;
+	const char **live; /* pchannels that stay after the pending cut; arena */
+	size_t live_count;
+	int64_t cut_ms, fence_ms, trim_ms, replicate_ms, watermark_ms;
+
+	/* any thread */
+	atomic_llong captured, skipped, retries, applied_seq, buffered;
+};
+
+/* reader_cut.c */
+int reader_cut(struct reader *r, struct err *err);    /* >0 did something, 0 nothing to cut */
+int reader_append(struct reader *r, struct err *err); /* the pending cut */
+/* Joins every pchannel that a collection created <= watermark needs; returns the number joined. */
+int reader_join(struct reader *r, cdc_ts watermark, struct err *err);
+/* Builds r->pending for (r->prev, watermark]. */
+int reader_build(struct reader *r, cdc_ts watermark, struct err *err);
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The start of a task (R3). T0 is the highest tick found on any live pchannel; the log is read from
+ * ten seconds before it, since a record above T0 may lie before a tick at T0 (never by more than the
+ * cluster's clocks differ), and everything at or below T0 is discarded everywhere. An upsert has one
+ * timestamp, so both halves stay or both go.
+ */
+#include "reader_priv.h"
+
+#include <cdc/worker.h>
+
+#include <stdio.h>
+
+#define START_MARGIN_MS 10000
+#define START_DEADLINE_MS 10000
+#define TAIL_FIRST 64 /* records read from the end in search of a tick; grows by 8 */
+
+struct start {
+	struct start_channel {
+		char name[PCHANNEL_MAX];
+		cdc_ts tick; /* the last one; 0: the log holds none */
+		struct mq_id first, end;
+		bool seen;
+	} channel[MERGER_MAX];
+	size_t count;
+	int64_t deadline;
+};
+
+/* Reads [from, end) of one pchannel for its last tick. */
+static int scan_tail(struct reader *r, struct start *s, struct start_channel *ch, struct mq_id from, struct err *err)
+{
+	struct position pos = {.next = from};
+	struct mq_id at = from;
+	int n, rc;
+
+	memcpy(pos.pchannel, ch->name, sizeof(pos.pchannel));
+	if ((rc = r->c.source->assign(r->source, 0, &pos, ASSIGN_TIMEOUT_MS, err)) < 0)
+		return rc;
+	while (mq_id_cmp(at, ch->end) < 0) {
+		if (clock_mono_ms() > s->deadline) {
+			r->c.source->unassign(r->source, 0);
+			return err_set(err, ERR_SOURCE_LOST, "pchannel %s: its last %llu messages did not arrive in time",
+				       ch->name, (unsigned long long)(ch->end.lo - from.lo));
+		}
+		n = r->c.source->read(r->source, r->batch, READ_BATCH, 100, err);
+		for (int i = 0; i < n; i++) {
+			struct record *rec = &r->batch[i];
+
+			if (rec->kind == KIND_TICK && rec->ts > ch->tick && mq_id_cmp(rec->id, ch->end) < 0)
+				ch->tick = rec->ts;
+			at = (struct mq_id){rec->id.hi, rec->id.lo + 1};
+			record_release(rec);
+		}
+		if (n < 0) {
+			r->c.source->unassign(r->source, 0);
+			return n;
+		}
+	}
+	r->c.source->unassign(r->source, 0);
+	return 0;
+}
+
+static int find_tick(struct reader *r, struct start *s, struct start_channel *ch, struct err *err)
+{
+	uint64_t back = TAIL_FIRST;
+	int rc;
+
+	rc = r->c.source->bounds(r->source, ch->name, BOUNDS_TIMEOUT_MS, &ch->first, &ch->end, err);
+	if (rc < 0)
+		return rc;
+	for (; !ch->tick; back *= 8) {
+		struct mq_id from = ch->first;
+
+		if (ch->end.lo - ch->first.lo > back)
+			from.lo = ch->end.lo - back;
+		if ((rc = scan_tail(r, s, ch, from, err)) < 0)
+			return rc;
+		if (mq_id_cmp(from, ch->first) == 0)
+			break;
+	}
+	ch->seen = true;
+	return 0;
+}
+
+static struct start_channel *channel_of(struct start *s, const char *name)
+{
+	for (size_t i = 0; i < s->count; i++)
+		if (STREQ(s->channel[i].name, name))
+			return &s->channel[i];
+	if (s->count == MERGER_MAX)
+		return NULL;
+	snprintf(s->channel[s->count].name, PCHANNEL_MAX, "%s", name);
+	return &s->channel[s->count++];
+}
+
+/* T0 over all pchannels that collections need which exist now; repeats until no new one turns up. */
+static int find_t0(struct reader *r, struct start *s, cdc_ts *ret, struct err *err)
+{
+	cdc_ts t0 = 1;
+
+	for (;;) {
+		AUTO(arena_free) struct arena *arena = arena_new();
+		struct catalog_join *joins;
+		size_t before = s->count, n;
+		int rc;
+
+		if (clock_mono_ms() > s->deadline)
+			return err_set(err, ERR_SOURCE_WAIT, "the source's catalog did not come to rest in time");
+		rc = catalog_fence(r->catalog, t0, err);
+		if (rc == -ERR_SOURCE_WAIT) /* a collection is just being created; its tick will come */
+			continue;
+		if (rc < 0)
+			return rc;
+		n = catalog_joins(r->catalog, UINT64_MAX, arena, &joins);
+		for (size_t i = 0; i < n; i++)
+			if (!channel_of(s, joins[i].pchannel))
+				return err_set(err, ERR_SOURCE_FORMAT, "source has more than %d pchannels", MERGER_MAX);
+		for (size_t i = 0; i < s->count; i++) {
+			if (!s->channel[i].seen && (rc = find_tick(r, s, &s->channel[i], err)) < 0)
+				return rc;
+			if (s->channel[i].tick > t0)
+				t0 = s->channel[i].tick;
+		}
+		if (s->count == before && catalog_fenced(r->catalog) >= t0)
+			break;
+	}
+	*ret = t0;
+	return 0;
+}
+
+static int join_at_t0(struct reader *r, const struct start_channel *ch, cdc_ts t0, struct err *err)
+{
+	struct position pos = {.ts = t0};
+	int rc;
+
+	memcpy(pos.pchannel, ch->name, sizeof(pos.pchannel));
+	rc = r->c.source->at_time(r->source, ch->name, ts_ms(t0) - START_MARGIN_MS, BOUNDS_TIMEOUT_MS, &pos.next, err);
+	if (rc < 0)
+		return rc;
+	if (mq_id_cmp(pos.next, ch->first) < 0)
+		pos.next = ch->first;
+	if (mq_id_cmp(pos.next, ch->end) > 0)
+		pos.next = ch->end;
+	return merger_join(&r->merger, &pos, true) < 0 ? -ERR_INTERNAL : 0;
+}
+
+/* The replicate topic is followed from its end; one that does not exist yet, from its beginning. */
+static int join_replicate(struct reader *r, cdc_ts t0, struct err *err)
+{
+	struct position pos = {.ts = t0};
+	struct mq_id first;
+	int rc;
+
+	snprintf(pos.pchannel, sizeof(pos.pchannel), "%s", r->source_conf->replicate_chan);
+	rc = r->c.source->bounds(r->source, pos.pchannel, BOUNDS_TIMEOUT_MS, &first, &pos.next, err);
+	if (rc == -ERR_POSITION_GONE)
+		pos.next = (struct mq_id){0};
+	else if (rc < 0)
+		return rc;
+	return merger_join(&r->merger, &pos, false) < 0 ? -ERR_INTERNAL : 0;
+}
+
+int reader_start(struct reader *r, struct err *err)
+{
+	AUTO_FREE struct start *s = xcalloc(1, sizeof(*s));
+	AUTO(arena_free) struct arena *arena = arena_new();
+	struct catalog_join *joins;
+	cdc_ts t0;
+	size_t n;
+	int rc;
+
+	s->deadline = clock_mono_ms() + START_DEADLINE_MS;
+	if ((rc = find_t0(r, s, &t0, err)) < 0)
+		return rc;
+	/* collections created after T0 come with their own start positions: they join as new ones */
+	n = catalog_joins(r->catalog, t0, arena, &joins);
+	for (size_t i = 0; i < n; i++)
+		if (merger_find(&r->merger, joins[i].pchannel) < 0 &&
+		    (rc = join_at_t0(r, channel_of(s, joins[i].pchannel), t0, err)) < 0)
+			return rc;
+	if ((rc = join_replicate(r, t0, err)) < 0)
+		return rc;
+	r->prev = 0;
+	if ((rc = reader_build(r, t0, err)) < 0)
+		return rc;
+	rc = reader_append(r, err);
+	return rc < 0 ? rc : 0;
+}
