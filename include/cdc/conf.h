@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct conf_tls {
 	bool enable;
@@ -67,6 +68,25 @@ int conf_load(struct conf **ret, const char *file, conf_note_fn *note, void *arg
 struct conf *conf_default(void);
 bool conf_has_source(const struct conf *c); /* etcd and a queue are configured (R34) */
 void conf_free(struct conf *c);
+/* Splits "host:port" or "[v6]:port" (port 0..65535) into copies; false: it is neither. */
+bool conf_host_port(const char *address, char **ret_host, int *ret_port);
+
+/* One row of conf.def, for the parser and the documentation. */
+enum conf_type { CONF_STRING, CONF_LIST, CONF_BOOL, CONF_INT, CONF_LEVEL, CONF_SIZE, CONF_SECONDS, CONF_MILLISECONDS };
+enum { CONF_REQUIRED = 1, CONF_SECRET = 2 }; /* must not be empty; is never shown */
+struct conf_key {
+	const char *path;
+	enum conf_type type;
+	size_t offset; /* in struct conf */
+	const char *def;
+	int64_t min, max;
+	int flags;
+	const char *text;
+};
+extern const struct conf_key conf_keys[];
+extern const size_t conf_key_count;
+/* The table for people (--help). */
+void conf_help(FILE *f);
 DEFINE_AUTO(struct conf, conf_free)
 
 #endif

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * control.db by SQLite: WAL, synchronous=FULL, one connection that writes and checkpoints. A change
+ * is one transaction. Values are always bound, and no error text ever holds one.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "task_store.h"
+
+#define STORE_VERSION 1
+
+static const char schema[] =
+#include "sql_control.h"
+	;
+
+static const char *const state_names[] = {
+	[TASK_CREATING] = "creating", [TASK_READY] = "ready", [TASK_DELETING] = "deleting"};
+
+struct task_store {
+	sqlite3 *db;
+	char *path;
+};
+
+void selection_clear(struct selection *s)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		free(s->items[i].db);
+		free(s->items[i].collection);
+	}
+	free(s->items);
+	*s = (struct selection){0};
+}
+
+void task_row_clear(struct task_row *r)
+{
+	free(r->id);
+	free(r->source_uuid);
+	free(r->resolved);
+	free(r->shown);
+	target_conf_free(r->target);
+	selection_clear(&r->selection);
+	*r = (struct task_row){0};
+}
+
+void task_row_copy(struct task_row *ret, const struct task_row *r)
+{
+	*ret = *r;
+	ret->id = xstrdup(r->id);
+	ret->source_uuid = xstrdup(r->source_uuid);
+	ret->resolved = xstrdup(r->resolved);
+	ret->shown = xstrdup(r->shown);
+	ret->target = target_conf_copy(r->target);
+	ret->selection.items = xcalloc(r->selection.count, sizeof(*ret->selection.items));
+	for (size_t i = 0; i < r->selection.count; i++) {
+		ret->selection.items[i].db = xstrdup(r->selection.items[i].db);
+		ret->selection.items[i].collection = xstrdup(r->selection.items[i].collection);
+	}
+}
+
+static int fail(struct task_store *s, const char *what, struct err *err)
+{
+	return err_set(err, ERR_STATE_IO, "%s: %s: %s", s->path, what, sqlite3_errmsg(s->db));
+}
+
+static int run(struct task_store *s, const char *sql, const char *what, struct err *err)
+{
+	return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : fail(s, what, err);
+}
+
+static int user_version(struct task_store *s, int *ret, struct err *err)
+{
+	sqlite3_stmt *q = NULL;
+
+	if (sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &q, NULL) != SQLITE_OK ||
+	    sqlite3_step(q) != SQLITE_ROW) {
+		sqlite3_finalize(q);
+		return fail(s, "cannot be read; restore it from a backup", err);
+	}
+	*ret = sqlite3_column_int(q, 0);
+	sqlite3_finalize(q);
+	return 0;
+}
+
+/* SQLite would create the file with the umask; WAL and shared memory take over its mode. */
+static int make_private(const char *path, struct err *err)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0 || fchmod(fd, 0600) < 0) {
+		int e = errno;
+
+		if (fd >= 0)
+			close(fd);
+		return err_set(err, ERR_STATE_IO, "%s: cannot be opened: %s", path, strerror(e));
+	}
+	close(fd);
+	return 0;
+}
+
+static int prepare_schema(struct task_store *s, struct err *err)
+{
+	int version, rc;
+
+	if ((rc = user_version(s, &version, err)) < 0)
+		return rc;
+	if (version > STORE_VERSION)
+		return err_set(err, ERR_JOURNAL_NEWER, "%s: has format %d, this program knows %d: install the newer "
+			       "version again", s->path, version, STORE_VERSION);
+	if (version == STORE_VERSION)
+		return 0;
+	if ((rc = run(s, "BEGIN IMMEDIATE", "cannot be written", err)) < 0)
+		return rc;
+	if ((rc = run(s, schema, "cannot make its tables", err)) < 0 || (rc = run(s, "COMMIT", "cannot be written",
+	    err)) < 0)
+		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+	return rc;
+}
+
+int task_store_open(struct task_store **ret, const char *path, struct err *err)
+{
+	AUTO(task_store_close) struct task_store *s = xcalloc(1, sizeof(*s));
+	int rc;
+
+	s->path = xstrdup(path);
+	if ((rc = make_private(path, err)) < 0)
+		return rc;
+	if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX, NULL) != SQLITE_OK)
+		return fail(s, "cannot be opened", err);
+	sqlite3_busy_timeout(s->db, 1000);
+	if ((rc = run(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
+		      "PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF", "cannot be set up", err)) < 0)
+		return rc;
+	if ((rc = prepare_schema(s, err)) < 0)
+		return rc;
+	*ret = TAKE(s);
+	return 0;
+}
+
+void task_store_close(struct task_store *s)
+{
+	if (!s)
+		return;
+	sqlite3_close(s->db);
+	free(s->path);
+	free(s);
+}
+
+static char *column(sqlite3_stmt *q, int i)
+{
+	return xstrdup((const char *)sqlite3_column_text(q, i));
+}
+
+/* Any other text is refused by the table's CHECK. */
+static enum task_row_state state_parse(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(state_names); i++)
+		if (name && STREQ(state_names[i], name))
+			return (enum task_row_state)i;
+	return TASK_CREATING;
+}
+
+static void read_row(struct task_row *r, sqlite3_stmt *q)
+{
+	struct target_conf t = {
+		.host = (char *)sqlite3_column_text(q, 5),
+		.port = sqlite3_column_int(q, 6),
+		.authorization = (char *)sqlite3_column_text(q, 7),
+		.connect_timeout_ms = sqlite3_column_int(q, 8),
+		.tls = {.enable = sqlite3_column_int(q, 9) != 0,
+			.ca_path = (char *)sqlite3_column_text(q, 10),
+			.cert_path = (char *)sqlite3_column_text(q, 11),
+			.key_path = (char *)sqlite3_column_text(q, 12),
+			.server_name = (char *)sqlite3_column_text(q, 13)},
+	};
+
+	*r = (struct task_row){
+		.id = column(q, 0),
+		.state = state_parse((const char *)sqlite3_column_text(q, 1)),
+		.paused = sqlite3_column_int(q, 2) != 0,
+		.source_uuid = column(q, 3),
+		.created_ms = sqlite3_column_int64(q, 4),
+		.resolved = column(q, 14),
+		.shown = column(q, 15),
+		.target = target_conf_copy(&t),
+	};
+}
+
+static int read_selection(struct task_store *s, struct task_row *r, struct err *err)
+{
+	struct selection *sel = &r->selection;
+	sqlite3_stmt *q = NULL;
+	int step;
+
+	if (sqlite3_prepare_v2(s->db, "SELECT db, collection FROM selection WHERE task_id = ?1 ORDER BY n", -1, &q,
+			       NULL) != SQLITE_OK)
+		return fail(s, "cannot be read", err);
+	sqlite3_bind_text(q, 1, r->id, -1, SQLITE_STATIC);
+	while ((step = sqlite3_step(q)) == SQLITE_ROW) {
+		sel->items = xrealloc(sel->items, (sel->count + 1) * sizeof(*sel->items));
+		sel->items[sel->count].db = column(q, 0);
+		sel->items[sel->count++].collection = column(q, 1);
+	}
+	sqlite3_finalize(q);
+	return step == SQLITE_DONE ? 0 : fail(s, "cannot be read", err);
+}
+
+int task_store_list(struct task_store *s, struct task_row **ret, size_t *ret_count, struct err *err)
+{
+	struct task_row *rows = NULL;
+	sqlite3_stmt *q = NULL;
+	size_t n = 0;
+	int step, rc = 0;
+
+	if (sqlite3_prepare_v2(s->db, "SELECT id, state, paused, source_uuid, created_ms, host, port, authorization,"
+			       " connect_timeout_ms, tls, tls_ca, tls_cert, tls_key, tls_server_name, resolved, shown"
+			       " FROM task ORDER BY created_ms, id", -1, &q, NULL) != SQLITE_OK)
+		return fail(s, "cannot be read", err);
+	while (rc == 0 && (step = sqlite3_step(q)) == SQLITE_ROW) {
+		rows = xrealloc(rows, (n + 1) * sizeof(*rows));
+		read_row(&rows[n], q);
+		rc = read_selection(s, &rows[n++], err);
+	}
+	if (rc == 0 && step != SQLITE_DONE)
+		rc = fail(s, "cannot be read; restore it from a backup", err);
+	sqlite3_finalize(q);
+	if (rc == 0) {
+		*ret = rows;
+		*ret_count = n;
+		return 0;
+	}
+	while (n > 0)
+		task_row_clear(&rows[--n]);
+	free(rows);
+	return rc;
+}
+
+static void bind_text(sqlite3_stmt *q, int i, const char *s)
+{
+	if (s)
+		sqlite3_bind_text(q, i, s, -1, SQLITE_STATIC);
+	else
+		sqlite3_bind_null(q, i);
+}
+
+static int add_task(struct task_store *s, const struct task_row *r, struct err *err)
+{
+	const struct target_conf *t = r->target;
+	sqlite3_stmt *q = NULL;
+	int step;
+
+	if (sqlite3_prepare_v2(s->db, "INSERT INTO task VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
+			       -1, &q, NULL) != SQLITE_OK)
+		return fail(s, "cannot be written", err);
+	bind_text(q, 1, r->id);
+	bind_text(q, 2, state_names[r->state]);
+	sqlite3_bind_int(q, 3, r->paused);
+	bind_text(q, 4, r->source_uuid);
+	sqlite3_bind_int64(q, 5, r->created_ms);
+	bind_text(q, 6, t->host);
+	sqlite3_bind_int(q, 7, t->port);
+	bind_text(q, 8, t->authorization);
+	sqlite3_bind_int(q, 9, t->connect_timeout_ms);
+	sqlite3_bind_int(q, 10, t->tls.enable);
+	bind_text(q, 11, t->tls.ca_path);
+	bind_text(q, 12, t->tls.cert_path);
+	bind_text(q, 13, t->tls.key_path);
+	bind_text(q, 14, t->tls.server_name);
+	bind_text(q, 15, r->resolved);
+	bind_text(q, 16, r->shown);
+	step = sqlite3_step(q);
+	sqlite3_finalize(q);
+	if (step == SQLITE_CONSTRAINT)
+		return err_set(err, ERR_DUPLICATE, "task %s exists already", r->id);
+	return step == SQLITE_DONE ? 0 : fail(s, "cannot be written", err);
+}
+
+static int add_selection(struct task_store *s, const struct task_row *r, struct err *err)
+{
+	sqlite3_stmt *q = NULL;
+	int step = SQLITE_DONE;
+
+	if (sqlite3_prepare_v2(s->db, "INSERT INTO selection VALUES (?1, ?2, ?3, ?4)", -1, &q, NULL) != SQLITE_OK)
+		return fail(s, "cannot be written", err);
+	for (size_t i = 0; i < r->selection.count && step == SQLITE_DONE; i++) {
+		bind_text(q, 1, r->id);
+		sqlite3_bind_int64(q, 2, (int64_t)i);
+		bind_text(q, 3, r->selection.items[i].db);
+		bind_text(q, 4, r->selection.items[i].collection);
+		step = sqlite3_step(q);
+		sqlite3_reset(q);
+	}
+	sqlite3_finalize(q);
+	return step == SQLITE_DONE ? 0 : fail(s, "cannot be written", err);
+}
+
+int task_store_add(struct task_store *s, const struct task_row *r, struct err *err)
+{
+	int rc;
+
+	if ((rc = run(s, "BEGIN IMMEDIATE", "cannot be written", err)) < 0)
+		return rc;
+	if ((rc = add_task(s, r, err)) == 0 && (rc = add_selection(s, r, err)) == 0)
+		rc = run(s, "COMMIT", "cannot be written", err);
+	if (rc < 0)
+		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+	return rc;
+}
+
+/* One statement with the id as ?1 and a value as ?2. */
+static int change(struct task_store *s, const char *sql, const char *id, const char *text, int number,
+		  struct err *err)
+{
+	sqlite3_stmt *q = NULL;
+	int step;
+
+	if (sqlite3_prepare_v2(s->db, sql, -1, &q, NULL) != SQLITE_OK)
+		return fail(s, "cannot be written", err);
+	bind_text(q, 1, id);
+	if (text)
+		bind_text(q, 2, text);
+	else if (sqlite3_bind_parameter_count(q) > 1)
+		sqlite3_bind_int(q, 2, number);
+	step = sqlite3_step(q);
+	sqlite3_finalize(q);
+	if (step != SQLITE_DONE)
+		return fail(s, "cannot be written", err);
+	return sqlite3_changes(s->db) > 0 ? 0 : err_set(err, ERR_NOT_FOUND, "task %s is not in %s", id, s->path);
+}
+
+int task_store_set_state(struct task_store *s, const char *id, enum task_row_state state, struct err *err)
+{
+	return change(s, "UPDATE task SET state = ?2 WHERE id = ?1", id, state_names[state], 0, err);
+}
+
+int task_store_set_paused(struct task_store *s, const char *id, bool paused, struct err *err)
+{
+	return change(s, "UPDATE task SET paused = ?2 WHERE id = ?1", id, NULL, paused, err);
+}
+
+int task_store_remove(struct task_store *s, const char *id, struct err *err)
+{
+	return change(s, "DELETE FROM task WHERE id = ?1", id, NULL, 0, err);
+}

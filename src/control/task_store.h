@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * control.db: the durable list of tasks. The only module that opens it. One connection; calls are
+ * serialized by the caller (the tasks lock). Every change is on disk when its call returns.
+ */
+#ifndef CDC_CONTROL_TASK_STORE_H
+#define CDC_CONTROL_TASK_STORE_H
+
+#include <cdc/flow.h>
+
+enum task_row_state { TASK_CREATING, TASK_READY, TASK_DELETING };
+
+struct task_row {
+	char *id, *source_uuid;
+	char *resolved; /* the target's addresses when the task was made: "10.0.0.1 10.0.0.2" */
+	char *shown;    /* JSON object of what get and list show; no credentials */
+	enum task_row_state state;
+	bool paused; /* the operator's wish */
+	int64_t created_ms;
+	struct target_conf *target; /* secret inside */
+	struct selection selection;
+};
+void task_row_clear(struct task_row *r); /* frees what it holds, not r */
+void task_row_copy(struct task_row *ret, const struct task_row *r);
+void selection_clear(struct selection *s);
+
+struct task_store;
+/* Opens or creates (0600). STATE_IO; JOURNAL_NEWER when a newer version wrote it. */
+int task_store_open(struct task_store **ret, const char *path, struct err *err);
+void task_store_close(struct task_store *s); /* NULL is fine */
+DEFINE_AUTO(struct task_store, task_store_close)
+
+/* All rows by creation; the array and what the rows hold are the caller's. */
+int task_store_list(struct task_store *s, struct task_row **ret, size_t *ret_count, struct err *err);
+int task_store_add(struct task_store *s, const struct task_row *r, struct err *err); /* DUPLICATE */
+int task_store_set_state(struct task_store *s, const char *id, enum task_row_state state, struct err *err);
+int task_store_set_paused(struct task_store *s, const char *id, bool paused, struct err *err);
+int task_store_remove(struct task_store *s, const char *id, struct err *err);
+
+#endif

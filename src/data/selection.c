@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which collections a task wants. Pure; names compare byte by byte, "" is the database "default". */
+#include <cdc/flow.h>
+
+static const char *db_name(const char *db)
+{
+	return db && *db ? db : "default";
+}
+
+static bool is_all(const char *s)
+{
+	return STREQ(s, "*");
+}
+
+static bool matches(const char *pattern, const char *name)
+{
+	return is_all(pattern) || STREQ(pattern, name);
+}
+
+bool selection_wants(const struct selection *s, const char *db, const char *collection)
+{
+	for (size_t i = 0; i < s->count; i++)
+		if (matches(db_name(s->items[i].db), db_name(db)) && matches(s->items[i].collection, collection))
+			return true;
+	return false;
+}
+
+bool selection_wants_db(const struct selection *s, const char *db)
+{
+	for (size_t i = 0; i < s->count; i++)
+		if (matches(db_name(s->items[i].db), db_name(db)))
+			return true;
+	return false;
+}
+
+/* Could one collection match both? "*" stands for names that do not exist yet, too. */
+static bool may_meet(const char *a, const char *b)
+{
+	return is_all(a) || is_all(b) || STREQ(a, b);
+}
+
+bool selection_overlaps(const struct selection *a, const struct selection *b)
+{
+	for (size_t i = 0; i < a->count; i++)
+		for (size_t k = 0; k < b->count; k++)
+			if (may_meet(db_name(a->items[i].db), db_name(b->items[k].db)) &&
+			    may_meet(a->items[i].collection, b->items[k].collection))
+				return true;
+	return false;
+}
