@@ -48,7 +48,10 @@ struct out_message {
 	int64_t first_seq;     /* of the first entry in it */
 };
 
-/* Why an entry was not turned into a message: its collection must be held. */
+/*
+ * Why an entry was not turned into a message: its collection must be held. At most one a collection:
+ * nothing of it from seq on is in any message, so the hold can go on at seq without doing rows twice.
+ */
 struct rewrite_refusal {
 	int64_t collection_id, seq;
 	char reason[512];
