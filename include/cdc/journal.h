@@ -76,7 +76,7 @@ struct journal_stat {
 void journal_stat(struct journal *j, struct journal_stat *ret);
 /* Waits until there is an entry > seq or the watermark is > ts, or timeout_ms. True: there is. */
 bool journal_wait(struct journal *j, int64_t seq, cdc_ts ts, int timeout_ms);
-/* Ends all waits at once, now and from now on until the argument is false again. */
+/* Ends the waits in progress once (they answer false), e.g. so that a pause is seen at once. */
 void journal_wake(struct journal *j);
 
 struct journal_cursor;

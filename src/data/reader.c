@@ -205,5 +205,6 @@ void reader_stat(struct reader *r, struct reader_stat *ret)
 	*ret = (struct reader_stat){.captured = atomic_load(&r->captured),
 				    .skipped = atomic_load(&r->skipped),
 				    .retries = atomic_load(&r->retries),
-				    .buffered = (size_t)atomic_load(&r->buffered)};
+				    .buffered = (size_t)atomic_load(&r->buffered),
+				    .quiet_ms = atomic_load(&r->quiet_ms)};
 }

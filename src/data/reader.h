@@ -48,6 +48,7 @@ struct reader_stat {
 	int64_t skipped;  /* rows of objects gone before they were seen (R7) */
 	int64_t retries;  /* producer's repeated messages left out */
 	size_t buffered;  /* bytes kept in memory */
+	int64_t quiet_ms; /* no pchannel is live: unix ms of the last look at the catalog; else 0 */
 };
 void reader_stat(struct reader *r, struct reader_stat *ret);
 

@@ -97,6 +97,7 @@ static int cut_idle(struct reader *r, struct err *err)
 		return rc;
 	if ((rc = reader_join(r, UINT64_MAX, err)) != 0)
 		return rc;
+	atomic_store(&r->quiet_ms, clock_real_ms());
 	if (!catalog_pending(r->catalog))
 		return 0;
 	/* source time is not known without ticks; one step above the last cut is below all that comes */
@@ -126,6 +127,7 @@ int reader_cut(struct reader *r, struct err *err)
 
 	if (merger_live(&r->merger) == 0)
 		return cut_idle(r, err);
+	atomic_store(&r->quiet_ms, 0);
 	if (w <= r->prev)
 		return cut_stalled(r, err);
 	r->watermark_ms = now;

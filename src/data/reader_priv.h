@@ -13,8 +13,8 @@
 #define CUT_BYTES ((size_t)4 << 20)  /* bodies in one journal transaction */
 #define CUT_GATHER_MS 200            /* behind: gather up to CUT_BYTES for so long */
 #define SILENT_MS 5000               /* no tick for so long on an ending pchannel: R5 */
-#define ASSIGN_TIMEOUT_MS 5000
-#define BOUNDS_TIMEOUT_MS 5000
+#define ASSIGN_TIMEOUT_MS 1500 /* a stop must not wait longer */
+#define BOUNDS_TIMEOUT_MS 1500
 #define REPLICATE_RETRY_MS 5000      /* the replicate topic may not exist yet */
 #define TRIM_MS 5000
 
@@ -39,7 +39,7 @@ struct reader {
 	int64_t cut_ms, fence_ms, trim_ms, replicate_ms, watermark_ms;
 
 	/* any thread */
-	atomic_llong captured, skipped, retries, applied_seq, buffered;
+	atomic_llong captured, skipped, retries, applied_seq, buffered, quiet_ms;
 };
 
 /* reader_cut.c */

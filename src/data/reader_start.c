@@ -107,8 +107,10 @@ static int find_t0(struct reader *r, struct start *s, cdc_ts *ret, struct err *e
 		if (clock_mono_ms() > s->deadline)
 			return err_set(err, ERR_SOURCE_WAIT, "the source's catalog did not come to rest in time");
 		rc = catalog_fence(r->catalog, t0, err);
-		if (rc == -ERR_SOURCE_WAIT) /* a collection is just being created; its tick will come */
+		if (rc == -ERR_SOURCE_WAIT) { /* a collection is just being created */
+			r->c.source->read(r->source, r->batch, READ_BATCH, 50, NULL); /* nothing is assigned: waits */
 			continue;
+		}
 		if (rc < 0)
 			return rc;
 		n = catalog_joins(r->catalog, UINT64_MAX, arena, &joins);

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See applier.h. The step: an unsent tick first (R20), then one window; idle ticks when level (R27). */
+#include "applier.h"
+
+#include "holds.h"
+#include "rewrite.h"
+#include "target_gate.h"
+#include "window.h"
+
+#include <cdc/worker.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define WINDOW_ENTRIES 16384
+#define MERGE_LIMIT ((int64_t)1 << 20)
+
+struct applier {
+	/* constant after new */
+	struct applier_conf c;
+	struct window_limits limits;
+
+	/* the applier's thread */
+	struct journal_cursor *cursor;
+	struct gate_member *gate;
+	struct apply_mark mark;
+	struct apply_intent intent; /* as durable */
+	bool touched;               /* something of the intent's window may have been sent */
+	struct window window, next;
+	bool has_window, has_next; /* window: the intent's; next: cut ahead, becomes the intent with the mark */
+	struct entry *data; /* of the window: what goes to the sink; window.arena */
+	cdc_ts *out;
+	size_t data_count;
+	cdc_ts tick_due; /* a mark whose tick is not sent; 0: none */
+	cdc_ts ticked;   /* the last idle tick */
+	int64_t idle_tick_ms;
+	struct holds holds;
+	bool restored;
+
+	/* any thread */
+	atomic_bool paused;
+	pthread_mutex_t mutex; /* of stat */
+	struct applier_stat stat;
+};
+
+static void publish(struct applier *a, cdc_ts ts)
+{
+	int64_t hold_seq = holds_first_seq(&a->holds), needed = a->mark.seq;
+	const struct hold *oldest = NULL;
+
+	pthread_mutex_lock(&a->mutex);
+	a->stat.rows_applied = a->mark.rows_applied;
+	a->stat.seq = a->mark.seq;
+	if (ts > a->stat.ts)
+		a->stat.ts = ts;
+	a->stat.held = (int)a->holds.count;
+	for (size_t i = 0; i < a->holds.count; i++)
+		if (!oldest || a->holds.items[i].since_ms < oldest->since_ms)
+			oldest = &a->holds.items[i];
+	a->stat.held_reason[0] = 0;
+	if (oldest) {
+		a->stat.held_since_ms = oldest->since_ms;
+		snprintf(a->stat.held_reason, sizeof(a->stat.held_reason), "collection %s.%s is on hold: %s",
+			 oldest->db, oldest->collection, oldest->reason);
+	}
+	pthread_mutex_unlock(&a->mutex);
+	if (hold_seq != INT64_MAX && hold_seq - 1 < needed)
+		needed = hold_seq - 1;
+	a->c.applied(a->c.arg, needed);
+}
+
+int applier_new(struct applier **ret, const struct applier_conf *conf, struct err *err)
+{
+	AUTO(applier_free) struct applier *a = xcalloc(1, sizeof(*a));
+	cdc_ts bound;
+	int rc;
+
+	a->c = *conf;
+	pthread_mutex_init(&a->mutex, NULL);
+	atomic_store(&a->paused, conf->paused);
+	window_init(&a->window);
+	window_init(&a->next);
+	a->limits = (struct window_limits){.bytes = (size_t)conf->conf->window_size,
+					   .entries = WINDOW_ENTRIES,
+					   .version = REWRITE_VERSION,
+					   .merge_limit = MERGE_LIMIT};
+	if ((rc = journal_cursor_open(&a->cursor, conf->journal, err)) < 0)
+		return rc;
+	apply_store_mark(conf->store, &a->mark);
+	apply_store_intent(conf->store, &a->intent);
+	a->touched = a->intent.type != INTENT_NONE;
+	bound = apply_store_floor(conf->store);
+	a->gate = gate_join(conf->target, conf->task_id, bound > a->mark.out ? bound : a->mark.out);
+	/* also while the task is paused: a window in doubt holds the target's ticks back (R22), and the
+	 * mark's tick is sent once more, since the crash may have come before it */
+	gate_activate(a->gate, a->mark.out);
+	a->tick_due = a->mark.out;
+	*ret = TAKE(a);
+	return 0;
+}
+
+void applier_free(struct applier *a)
+{
+	if (!a)
+		return;
+	gate_leave(a->gate);
+	journal_cursor_close(a->cursor);
+	window_done(&a->window);
+	window_done(&a->next);
+	holds_done(&a->holds);
+	pthread_mutex_destroy(&a->mutex);
+	free(a);
+}
+
+static int restore(struct applier *a, struct err *err)
+{
+	AUTO(arena_free) struct arena *arena = arena_new();
+	struct apply_object *objects;
+	struct sink_object *copy;
+	size_t n;
+	int rc;
+
+	if (a->restored)
+		return 0;
+	if ((rc = apply_store_objects(a->c.store, "", arena, &objects, &n, err)) < 0)
+		return rc;
+	if ((rc = holds_restore(&a->holds, objects, n, err)) < 0)
+		return rc;
+	copy = arena_alloc(arena, (n + 1) * sizeof(*copy));
+	for (size_t i = 0; i < n; i++)
+		copy[i] = (struct sink_object){objects[i].key, objects[i].value, objects[i].size};
+	if ((rc = a->c.sink_ops->restore(a->c.sink, copy, n, err)) < 0)
+		return rc;
+	a->restored = true;
+	publish(a, a->mark.ts);
+	return 0;
+}
+
+/* R20: a tick that failed comes before anything else. */
+static int send_tick(struct applier *a, struct err *err)
+{
+	cdc_ts allowed;
+	int rc;
+
+	if (!a->tick_due)
+		return 0;
+	allowed = gate_mark(a->gate, a->tick_due);
+	if (allowed && (rc = a->c.sink_ops->tick(a->c.sink, allowed, err)) < 0)
+		return rc;
+	CRASH_POINT("applier_ticked");
+	a->tick_due = 0;
+	return 0;
+}
+
+/* What of the window goes to the sink, and its out timestamps (R21). */
+static void prepare(struct applier *a)
+{
+	struct window *w = &a->window;
+
+	a->data = arena_alloc(w->arena, (w->count + 1) * sizeof(*a->data));
+	a->out = arena_alloc(w->arena, (w->count + 1) * sizeof(*a->out));
+	a->data_count = 0;
+	for (size_t i = 0; i < w->count; i++) {
+		const struct entry *e = &w->entries[i];
+
+		if ((e->kind == KIND_INSERT || e->kind == KIND_DELETE) && !holds_find(&a->holds, e->collection_id))
+			a->data[a->data_count++] = *e;
+	}
+}
+
+/* Makes a->window the one to send: the intent's, the one cut ahead, or a new one. */
+static int take_window(struct applier *a, struct err *err)
+{
+	bool again = a->intent.type != INTENT_NONE;
+	cdc_ts floor;
+	int rc;
+
+	if (a->has_window)
+		return 1;
+	if (again)
+		gate_activate(a->gate, a->mark.out);
+	floor = again ? a->intent.floor : gate_enter(a->gate, a->mark.out);
+	rc = window_next(&a->window, a->cursor, &a->mark, &a->intent, &a->limits, floor, err);
+	if (rc <= 0)
+		return rc;
+	if (!again) {
+		if ((rc = apply_store_set_intent(a->c.store, &a->window.intent, err)) < 0)
+			return rc;
+		a->intent = a->window.intent;
+		CRASH_POINT("applier_intent");
+	}
+	prepare(a);
+	a->has_window = true;
+	return 1;
+}
+
+static int note_refusals(struct applier *a, const struct sink_refusal *refused, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < a->data_count; k++)
+			if (a->data[k].seq == refused[i].seq) {
+				holds_add(&a->holds, &a->data[k], refused[i].reason);
+				break;
+			}
+	return 0;
+}
+
+static int send_data(struct applier *a, cdc_ts *last, struct err *err)
+{
+	struct sink_window w = {.entries = a->data,
+				.out = a->out,
+				.count = a->data_count,
+				.version = a->intent.version,
+				.merge_limit = a->intent.merge_limit};
+	struct sink_refusal *refused = NULL;
+	size_t n = 0;
+	int rc;
+
+	*last = rewrite_restamp(a->data, a->data_count, a->intent.floor, a->out);
+	if (a->data_count == 0)
+		return 0;
+	rc = a->c.sink_ops->write(a->c.sink, &w, a->window.arena, &refused, &n, err);
+	if (rc < 0)
+		return rc;
+	return note_refusals(a, refused, n);
+}
+
+static int send_ddl(struct applier *a, cdc_ts *last, struct sink_object **objects, size_t *n, struct err *err)
+{
+	const struct entry *e = &a->window.entries[0];
+	int rc;
+
+	*last = e->ts > a->intent.floor ? e->ts : a->intent.floor + 1;
+	if (a->window.count == 0)
+		return 0;
+	if (e->kind == KIND_DROP_COLLECTION)
+		holds_remove(&a->holds, e->collection_id); /* nothing is left to wait for */
+	if (e->collection_id && holds_find(&a->holds, e->collection_id))
+		return 0;
+	rc = a->c.sink_ops->ddl(a->c.sink, e, *last, a->window.arena, objects, n, err);
+	if ((rc == -ERR_TARGET_REFUSED || rc == -ERR_TARGET_SCHEMA) && e->collection_id) {
+		holds_add(&a->holds, e, err->text);
+		return 0;
+	}
+	return rc;
+}
+
+static int64_t rows_of(const struct applier *a)
+{
+	int64_t n = 0;
+
+	for (size_t i = 0; i < a->data_count; i++)
+		if (!holds_find(&a->holds, a->data[i].collection_id))
+			n += a->data[i].rows;
+	return n;
+}
+
+/* Cuts the window after this one, so that its intent can share the mark's commit. Optional. */
+static void look_ahead(struct applier *a, const struct apply_mark *mark)
+{
+	cdc_ts bound = gate_bound(a->gate);
+	struct apply_intent none = {0};
+	struct err ignored;
+
+	a->has_next = !atomic_load(&a->paused) && !a->window.complete &&
+		      window_next(&a->next, a->cursor, mark, &none, &a->limits, bound > mark->out ? bound : mark->out,
+				  &ignored) > 0;
+}
+
+/* J4: the mark, the target's new objects, new holds and the next intent, in one commit. */
+static int mark_window(struct applier *a, cdc_ts last, const struct sink_object *objects, size_t n, struct err *err)
+{
+	struct apply_mark mark = {.seq = a->intent.seq,
+				  .ts = a->intent.ts > a->mark.ts ? a->intent.ts : a->mark.ts,
+				  .rows_applied = a->mark.rows_applied + rows_of(a)};
+	struct apply_object *all = arena_alloc(a->window.arena, (n + a->holds.count + 2) * sizeof(*all));
+	size_t count = 0;
+	int rc;
+
+	mark.out = last > mark.ts ? last : mark.ts;
+	for (size_t i = 0; i < n; i++)
+		all[count++] = (struct apply_object){objects[i].key, objects[i].value, objects[i].size};
+	for (size_t i = 0; i < a->holds.count; i++)
+		if (a->holds.items[i].seq > a->mark.seq) /* new with this window */
+			all[count++] = holds_store(&a->holds.items[i], a->window.arena);
+	if (a->window.count && a->window.entries[0].kind == KIND_DROP_COLLECTION)
+		all[count++] = holds_erase(a->window.entries[0].collection_id, a->window.arena);
+	look_ahead(a, &mark);
+	rc = apply_store_commit(a->c.store, &mark, a->has_next ? &a->next.intent : NULL, all, count, err);
+	if (rc < 0)
+		return rc;
+	CRASH_POINT("applier_marked");
+	a->mark = mark;
+	a->tick_due = mark.out;
+	a->intent = a->has_next ? a->next.intent : (struct apply_intent){0};
+	a->touched = false;
+	return 0;
+}
+
+static void after_mark(struct applier *a)
+{
+	struct window done = a->window;
+
+	for (size_t i = 0; i < done.count; i++)
+		if (done.entries[i].kind == KIND_FLUSH)
+			a->c.sink_ops->flush(a->c.sink, &done.entries[i]);
+	a->window = a->next;
+	a->next = done;
+	a->has_window = a->has_next;
+	a->has_next = false;
+	if (a->has_window)
+		prepare(a);
+}
+
+static int apply_window(struct applier *a, struct err *err)
+{
+	struct sink_object *objects = NULL;
+	cdc_ts last = a->intent.floor;
+	size_t n = 0;
+	int rc;
+
+	a->touched = true;
+	rc = a->intent.type == INTENT_DDL ? send_ddl(a, &last, &objects, &n, err) : send_data(a, &last, err);
+	if (rc < 0)
+		return rc;
+	CRASH_POINT("applier_sent");
+	return mark_window(a, last, objects, n, err);
+}
+
+/* R29: gives the ticks free for others when nothing is in doubt; an intent never acted on is taken back. */
+static int rest(struct applier *a, struct err *err)
+{
+	int rc;
+
+	if (a->touched)
+		return 1; /* in doubt: finish it if the target answers */
+	if (a->intent.type != INTENT_NONE) {
+		if ((rc = apply_store_commit(a->c.store, &a->mark, NULL, NULL, 0, err)) < 0)
+			return rc;
+		a->intent = (struct apply_intent){0};
+		a->has_window = false;
+	}
+	gate_deactivate(a->gate);
+	return 0;
+}
+
+/* Level with the journal: ticks follow the watermark, so that reads on the target do not stall. */
+static int idle(struct applier *a, struct err *err)
+{
+	int64_t now = clock_mono_ms();
+	int rc;
+
+	if (!a->window.complete || a->window.watermark <= a->mark.ts || a->intent.type != INTENT_NONE)
+		return 0;
+	if (now - a->idle_tick_ms < a->c.conf->idle_tick_ms || a->window.watermark <= a->ticked)
+		return 0;
+	a->tick_due = a->ticked = a->window.watermark > a->mark.out ? a->window.watermark : a->mark.out;
+	if ((rc = send_tick(a, err)) < 0)
+		return rc;
+	a->idle_tick_ms = now;
+	publish(a, a->window.watermark);
+	return 0;
+}
+
+int applier_step(void *applier, struct err *err)
+{
+	struct applier *a = applier;
+	int rc;
+
+	if ((rc = restore(a, err)) < 0 || (rc = send_tick(a, err)) < 0)
+		return rc;
+	if (atomic_load(&a->paused) && (rc = rest(a, err)) <= 0)
+		return rc;
+	if ((rc = take_window(a, err)) < 0)
+		return rc;
+	if (rc == 0) {
+		if (a->intent.type != INTENT_NONE)
+			return 0; /* the journal is still reading again what is in doubt (R13) */
+		if ((rc = idle(a, err)) < 0)
+			return rc;
+		cdc_ts known = a->window.watermark > a->mark.ts ? a->window.watermark : a->mark.ts;
+
+		journal_wait(a->c.journal, a->mark.seq, known, a->c.conf->idle_tick_ms);
+		return 1;
+	}
+	if ((rc = apply_window(a, err)) < 0)
+		return rc;
+	if ((rc = send_tick(a, err)) < 0) {
+		after_mark(a);
+		return rc;
+	}
+	publish(a, a->mark.ts);
+	after_mark(a);
+	return 1;
+}
+
+void applier_pause(struct applier *a, bool paused)
+{
+	atomic_store(&a->paused, paused);
+	journal_wake(a->c.journal);
+}
+
+void applier_stat(struct applier *a, struct applier_stat *ret)
+{
+	pthread_mutex_lock(&a->mutex);
+	*ret = a->stat;
+	pthread_mutex_unlock(&a->mutex);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The applier: the loop window -> intent -> send -> mark -> tick of one task. One worker thread runs
+ * applier_step(); applier_pause() and applier_stat() may be called by any thread.
+ *
+ * Exactly once (J4, J6): the intent is durable before anything of the window is sent; the window is
+ * sent without a tick, repeated as often as needed with the same message IDs; when all of it is
+ * confirmed the mark is made durable; only then is the tick sent. A crash at any point repeats a
+ * window whose tick was never sent, and the target drops what it has already.
+ */
+#ifndef CDC_DATA_APPLIER_H
+#define CDC_DATA_APPLIER_H
+
+#include "apply_store.h"
+
+#include <cdc/conf.h>
+#include <cdc/journal.h>
+#include <cdc/sink.h>
+
+struct applier;
+
+struct applier_conf {
+	const struct conf *conf;
+	const char *task_id;
+	const char *target; /* canonical "address:port", for the gate */
+	struct journal *journal;      /* borrowed */
+	struct apply_store *store;    /* borrowed */
+	const struct sink_ops *sink_ops;
+	struct sink *sink;            /* borrowed */
+	bool paused;
+	void (*applied)(void *arg, int64_t needed_seq); /* entries below are not needed any more (J3) */
+	void *arg;
+};
+
+int applier_new(struct applier **ret, const struct applier_conf *conf, struct err *err);
+void applier_free(struct applier *a);
+DEFINE_AUTO(struct applier, applier_free)
+
+/* One window; for struct worker_conf.step. */
+int applier_step(void *applier, struct err *err);
+/* R29. The window being sent is finished first if the target answers. */
+void applier_pause(struct applier *a, bool paused);
+
+struct applier_stat {
+	int64_t rows_applied, seq;
+	cdc_ts ts; /* everything of the source at or below is on the target and ticked */
+	int held;  /* collections on hold */
+	char held_reason[512]; /* of the oldest hold */
+	int64_t held_since_ms;
+};
+void applier_stat(struct applier *a, struct applier_stat *ret);
+
+#endif

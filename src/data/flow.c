@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One task's data path: opens journal and apply.db, ties reader and applier to their threads, and
+ * answers control. Journal rows and a wake-up are all that reader and applier share.
+ */
+#include "applier.h"
+#include "reader.h"
+
+#include <cdc/flow.h>
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct flow {
+	/* constant after open */
+	const struct conf *conf;
+	char *task_id, *dir, *target_name;
+	struct selection selection;
+	struct target_conf *target;
+	struct journal *journal;
+	struct apply_store *store;
+	struct sink *sink;
+	const struct sink_ops *sink_ops;
+	struct reader *reader;
+	struct applier *applier;
+	struct worker *reader_worker, *applier_worker;
+};
+
+static struct selection selection_copy(const struct selection *s)
+{
+	struct selection copy = {xcalloc(s->count, sizeof(*copy.items)), s->count};
+
+	for (size_t i = 0; i < s->count; i++) {
+		copy.items[i].db = xstrdup(s->items[i].db);
+		copy.items[i].collection = xstrdup(s->items[i].collection);
+	}
+	return copy;
+}
+
+static void selection_done(struct selection *s)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		free(s->items[i].db);
+		free(s->items[i].collection);
+	}
+	free(s->items);
+}
+
+/* "address:port": two spellings of one target share one clock of ticks (R22). */
+static char *canonical_target(const struct target_conf *t)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
+	char host[NI_MAXHOST] = "", port[16], *ret;
+
+	snprintf(port, sizeof(port), "%d", t->port);
+	if (getaddrinfo(t->host, port, &hints, &list) == 0 && list)
+		getnameinfo(list->ai_addr, list->ai_addrlen, host, sizeof(host), NULL, 0, NI_NUMERICHOST);
+	if (list)
+		freeaddrinfo(list);
+	if (STREQ(host, "::1"))
+		snprintf(host, sizeof(host), "127.0.0.1");
+	ret = xasprintf("%s:%d", host[0] ? host : t->host, t->port);
+	return ret;
+}
+
+static bool reader_stopping(void *arg)
+{
+	struct flow *f = arg;
+
+	return f->reader_worker && worker_stopping(f->reader_worker);
+}
+
+static bool applier_stopping(void *arg)
+{
+	struct flow *f = arg;
+
+	if (f->applier_worker && worker_stopping(f->applier_worker))
+		return true;
+	if (f->applier_worker)
+		worker_pulse(f->applier_worker); /* a target that does not answer is not a hang of ours (R33) */
+	return false;
+}
+
+static void on_applied(void *arg, int64_t seq)
+{
+	struct flow *f = arg;
+
+	reader_applied(f->reader, seq);
+}
+
+static int open_journal(struct flow *f, int64_t min_seq, struct err *err)
+{
+	AUTO_FREE char *dir = xasprintf("%s/journal", f->dir);
+	struct journal_options o = {.segment_size = f->conf->journal.segment_size,
+				    .max_size = f->conf->journal.max_size,
+				    .keep_s = f->conf->journal.keep_s,
+				    .min_seq = min_seq};
+
+	return journal_open(&f->journal, dir, &o, err);
+}
+
+static int open_store(struct flow *f, struct err *err)
+{
+	AUTO_FREE char *path = xasprintf("%s/apply.db", f->dir);
+
+	return apply_store_open(&f->store, path, NULL, err);
+}
+
+static int open_reader(struct flow *f, struct err *err)
+{
+	const struct source_ops *ops = source_select(&f->conf->source);
+
+	if (!ops)
+		return err_set(err, ERR_NO_SOURCE, "no source is configured: set sourceConfig in %s",
+			       f->conf->file ? f->conf->file : "the configuration");
+	return reader_new(&f->reader,
+			  &(struct reader_conf){.conf = f->conf,
+						.selection = &f->selection,
+						.source = ops,
+						.journal = f->journal,
+						.stopping = reader_stopping,
+						.arg = f},
+			  err);
+}
+
+static struct flow *flow_new(const struct flow_conf *conf)
+{
+	struct flow *f = xcalloc(1, sizeof(*f));
+
+	f->conf = conf->conf;
+	f->task_id = xstrdup(conf->task_id);
+	f->dir = xstrdup(conf->dir);
+	f->selection = selection_copy(conf->selection);
+	f->target = target_conf_copy(conf->target);
+	return f;
+}
+
+int flow_create(const struct flow_conf *conf, struct err *err)
+{
+	struct flow *f = flow_new(conf);
+	int rc = 0;
+
+	if (mkdir(f->dir, 0700) < 0 && errno != EEXIST)
+		rc = err_set(err, ERR_STATE_IO, "cannot make folder %s: %s", f->dir, strerror(errno));
+	if (rc == 0 && (rc = open_journal(f, 0, err)) == 0 && (rc = open_store(f, err)) == 0 &&
+	    (rc = open_reader(f, err)) == 0)
+		rc = reader_start(f->reader, err);
+	flow_close(f);
+	return rc;
+}
+
+static int open_applier(struct flow *f, const struct flow_conf *conf, bool paused, struct err *err)
+{
+	int rc;
+
+	f->sink_ops = &sink_replicate;
+	rc = f->sink_ops->open(&f->sink,
+			       &(struct sink_conf){.target = f->target,
+						   .identity = hash64(0, conf->source_uuid, strlen(conf->source_uuid)),
+						   .request_timeout_ms = f->conf->request_timeout_ms,
+						   .poll = applier_stopping,
+						   .poll_arg = f},
+			       err);
+	if (rc < 0)
+		return rc;
+	f->target_name = canonical_target(f->target);
+	return applier_new(&f->applier,
+			   &(struct applier_conf){.conf = f->conf,
+						  .task_id = f->task_id,
+						  .target = f->target_name,
+						  .journal = f->journal,
+						  .store = f->store,
+						  .sink_ops = f->sink_ops,
+						  .sink = f->sink,
+						  .paused = paused,
+						  .applied = on_applied,
+						  .arg = f},
+			   err);
+}
+
+int flow_open(struct flow **ret, const struct flow_conf *conf, bool paused, struct err *err)
+{
+	struct flow *f = flow_new(conf);
+	struct apply_intent intent;
+	struct apply_mark mark;
+	int rc;
+
+	if ((rc = open_store(f, err)) < 0)
+		goto out;
+	apply_store_mark(f->store, &mark);
+	apply_store_intent(f->store, &intent);
+	/* R13: if the journal lost its tail, what is read again gets numbers of its own */
+	if ((rc = open_journal(f, intent.seq > mark.seq ? intent.seq : mark.seq, err)) < 0 ||
+	    (rc = open_reader(f, err)) < 0 || (rc = open_applier(f, conf, paused, err)) < 0)
+		goto out;
+	f->reader_worker = worker_new(&(struct worker_conf){
+		.name = "reader", .task = f->task_id, .step = reader_step, .arg = f->reader, .idle_ms = 100});
+	f->applier_worker = worker_new(&(struct worker_conf){
+		.name = "applier", .task = f->task_id, .step = applier_step, .arg = f->applier, .idle_ms = 200});
+	*ret = f;
+	return 0;
+out:
+	flow_close(f);
+	return rc;
+}
+
+void flow_start(struct flow *f)
+{
+	worker_start(f->reader_worker);
+	worker_start(f->applier_worker);
+}
+
+void flow_pause(struct flow *f, bool paused)
+{
+	applier_pause(f->applier, paused);
+	worker_wake(f->applier_worker);
+	if (!paused) { /* an operator's resume tries what was held at once */
+		worker_retry(f->reader_worker);
+		worker_retry(f->applier_worker);
+	}
+}
+
+void flow_stop(struct flow *f)
+{
+	worker_stop(f->reader_worker);
+	worker_stop(f->applier_worker);
+	journal_wake(f->journal);
+}
+
+void flow_close(struct flow *f)
+{
+	if (!f)
+		return;
+	if (f->reader_worker)
+		flow_stop(f);
+	worker_free(f->reader_worker);
+	worker_free(f->applier_worker);
+	f->reader_worker = f->applier_worker = NULL;
+	applier_free(f->applier);
+	if (f->sink)
+		f->sink_ops->close(f->sink);
+	reader_free(f->reader);
+	apply_store_close(f->store);
+	journal_close(f->journal);
+	target_conf_free(f->target);
+	selection_done(&f->selection);
+	free(f->target_name);
+	free(f->task_id);
+	free(f->dir);
+	free(f);
+}
+
+/* Age of the target's picture of the source; a source without live collections is as new as the last look. */
+static int64_t lag_ms(const struct applier_stat *a, const struct reader_stat *r, const struct journal_stat *j)
+{
+	int64_t now = clock_real_ms(), at = ts_ms(a->ts), lag;
+
+	if (r->quiet_ms && a->seq >= j->last_seq && r->quiet_ms > at)
+		at = r->quiet_ms;
+	lag = now - at;
+	return a->ts == 0 && !r->quiet_ms ? -1 : lag > 0 ? lag : 0;
+}
+
+void flow_status(struct flow *f, struct flow_status *ret)
+{
+	struct applier_stat a;
+	struct reader_stat r;
+	struct journal_stat j;
+
+	applier_stat(f->applier, &a);
+	reader_stat(f->reader, &r);
+	journal_stat(f->journal, &j);
+	*ret = (struct flow_status){.captured = r.captured,
+				    .journaled = j.rows_captured,
+				    .applied = a.rows_applied,
+				    .lag_ms = lag_ms(&a, &r, &j),
+				    .journal_ts = j.watermark,
+				    .applied_ts = a.ts,
+				    .journal_bytes = j.bytes,
+				    .last_seq = j.last_seq,
+				    .applied_seq = a.seq,
+				    .held_collections = a.held,
+				    .skipped = r.skipped,
+				    .reader_silent_ms = worker_silent_ms(f->reader_worker),
+				    .applier_silent_ms = worker_silent_ms(f->applier_worker),
+				    .mode = f->sink_ops->name};
+	worker_health(f->reader_worker, &ret->reader);
+	worker_health(f->applier_worker, &ret->applier);
+	if (ret->captured < ret->journaled) /* counted since the start of the process */
+		ret->captured = ret->journaled;
+	if (a.held && ret->applier.status == HEALTH_OK) {
+		ret->applier.status = HEALTH_HELD;
+		ret->applier.code = ERR_TARGET_REFUSED;
+		ret->applier.since_ms = a.held_since_ms;
+		snprintf(ret->applier.reason, sizeof(ret->applier.reason), "%s", a.held_reason);
+	}
+}
+
+size_t flow_positions(struct flow *f, struct flow_position *ret, size_t max)
+{
+	AUTO(arena_free) struct arena *arena = arena_new();
+	struct position *positions;
+	size_t n = journal_positions(f->journal, arena, &positions);
+
+	for (size_t i = 0; i < n && i < max; i++) {
+		memcpy(ret[i].pchannel, positions[i].pchannel, sizeof(ret[i].pchannel));
+		ret[i].id = (int64_t)positions[i].next.lo;
+		ret[i].ts = positions[i].ts;
+	}
+	return n < max ? n : max;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Collections on hold (R23): the target refused something of theirs for good. Their entries stay in
+ * the journal from `seq` on and are left out of windows; everything else flows. Durable as objects
+ * "hold/<source id>" of apply.db, in the same commit as the mark. One thread: the applier's.
+ */
+#ifndef CDC_DATA_HOLDS_H
+#define CDC_DATA_HOLDS_H
+
+#include "apply_store.h"
+
+struct hold {
+	int64_t collection_id, seq, since_ms;
+	cdc_ts ts;
+	char *db, *collection, *reason;
+};
+
+struct holds {
+	struct hold *items;
+	size_t count;
+};
+
+void holds_done(struct holds *h);
+int holds_restore(struct holds *h, const struct apply_object *objects, size_t n, struct err *err);
+struct hold *holds_find(const struct holds *h, int64_t collection_id);
+/* e: the first entry that is not applied. Adds nothing when the collection is held already. */
+void holds_add(struct holds *h, const struct entry *e, const char *reason);
+void holds_remove(struct holds *h, int64_t collection_id);
+/* Stored form in the arena. */
+struct apply_object holds_store(const struct hold *h, struct arena *arena);
+/* Deletes the stored form. */
+struct apply_object holds_erase(int64_t collection_id, struct arena *arena);
+/* Smallest seq that a hold needs; INT64_MAX without holds. */
+int64_t holds_first_seq(const struct holds *h);
+
+#endif

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See target_gate.h. One list of targets a process, one mutex for all: held for a few loads only. */
+#include "target_gate.h"
+
+#include <cdc/mem.h>
+
+#include <pthread.h>
+#include <stdlib.h>
+
+struct gate_member {
+	struct target_gate *gate;
+	struct gate_member *next;
+	char *task;
+	bool active;
+	cdc_ts ts;
+};
+
+struct target_gate {
+	struct target_gate *next;
+	char *target;
+	struct gate_member *members;
+	cdc_ts bound; /* no tick above it was ever sent */
+};
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct target_gate *gates; /* under mutex */
+
+struct gate_member *gate_join(const char *target, const char *task, cdc_ts floor)
+{
+	struct gate_member *m = xcalloc(1, sizeof(*m));
+	struct target_gate *g;
+
+	m->task = xstrdup(task);
+	pthread_mutex_lock(&mutex);
+	for (g = gates; g && !STREQ(g->target, target); g = g->next)
+		;
+	if (!g) {
+		g = xcalloc(1, sizeof(*g));
+		g->target = xstrdup(target);
+		g->next = gates;
+		gates = g;
+	}
+	if (floor > g->bound)
+		g->bound = floor;
+	m->gate = g;
+	m->next = g->members;
+	g->members = m;
+	pthread_mutex_unlock(&mutex);
+	return m;
+}
+
+void gate_leave(struct gate_member *m)
+{
+	struct gate_member **p;
+
+	if (!m)
+		return;
+	pthread_mutex_lock(&mutex);
+	for (p = &m->gate->members; *p != m; p = &(*p)->next)
+		;
+	*p = m->next;
+	/* the gate stays: a task that comes later must stay above its bound */
+	pthread_mutex_unlock(&mutex);
+	free(m->task);
+	free(m);
+}
+
+void gate_activate(struct gate_member *m, cdc_ts ts)
+{
+	pthread_mutex_lock(&mutex);
+	if (!m->active || ts > m->ts)
+		m->ts = ts;
+	m->active = true;
+	pthread_mutex_unlock(&mutex);
+}
+
+cdc_ts gate_enter(struct gate_member *m, cdc_ts ts)
+{
+	cdc_ts floor;
+
+	pthread_mutex_lock(&mutex);
+	floor = m->gate->bound > ts ? m->gate->bound : ts;
+	if (!m->active || floor > m->ts)
+		m->ts = floor;
+	m->active = true;
+	pthread_mutex_unlock(&mutex);
+	return floor;
+}
+
+void gate_deactivate(struct gate_member *m)
+{
+	pthread_mutex_lock(&mutex);
+	m->active = false;
+	pthread_mutex_unlock(&mutex);
+}
+
+bool gate_active(const struct gate_member *m)
+{
+	bool ret;
+
+	pthread_mutex_lock(&mutex);
+	ret = m->active;
+	pthread_mutex_unlock(&mutex);
+	return ret;
+}
+
+cdc_ts gate_mark(struct gate_member *m, cdc_ts ts)
+{
+	cdc_ts low = UINT64_MAX;
+
+	pthread_mutex_lock(&mutex);
+	if (ts > m->ts)
+		m->ts = ts;
+	for (const struct gate_member *o = m->gate->members; o; o = o->next)
+		if (o->active && o->ts < low)
+			low = o->ts;
+	if (low == UINT64_MAX)
+		low = 0;
+	if (low > m->gate->bound)
+		m->gate->bound = low;
+	pthread_mutex_unlock(&mutex);
+	return low;
+}
+
+cdc_ts gate_bound(const struct gate_member *m)
+{
+	cdc_ts ret;
+
+	pthread_mutex_lock(&mutex);
+	ret = m->gate->bound;
+	pthread_mutex_unlock(&mutex);
+	return ret;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One clock of ticks a target (R22): all tasks of this process that write to one target share it. A
+ * tick T makes everything <= T final on every pchannel, so it may not pass the durably marked time of
+ * any task that still feeds the target, and no task may send a row at or below a tick that was sent
+ * (R21). A task leaves the minimum only with no window in doubt. Thread-safe; never blocks for I/O.
+ */
+#ifndef CDC_DATA_TARGET_GATE_H
+#define CDC_DATA_TARGET_GATE_H
+
+#include <cdc/model.h>
+
+struct gate_member;
+
+/* target: the canonical "address:port". floor: durable bound of the ticks that this task may have sent
+ * in an earlier life. task: for people. The member counts for nothing until it is active. */
+struct gate_member *gate_join(const char *target, const char *task, cdc_ts floor);
+/* Frees it. If its task is deleted with a window in doubt, that window dies with it. NULL is fine. */
+void gate_leave(struct gate_member *m);
+
+/* From now on the member holds ticks back at ts: it has marked up to ts, or repeats a window above it. */
+void gate_activate(struct gate_member *m, cdc_ts ts);
+/* As above for new windows. Returns the restamp floor F >= ts: the highest tick that may ever have been
+ * sent; everything the member sends from now on is above F, so it holds ticks back at F only. */
+cdc_ts gate_enter(struct gate_member *m, cdc_ts ts);
+/* No window in doubt and nothing to send: does not hold back the others any more. */
+void gate_deactivate(struct gate_member *m);
+bool gate_active(const struct gate_member *m);
+/* The member's time is final up to ts (never back). Returns the tick that may be sent now: the least
+ * of all active members; it counts as sent from this moment on. 0: no member is active. */
+cdc_ts gate_mark(struct gate_member *m, cdc_ts ts);
+/* The highest tick that may ever have been sent, by any member or in an earlier life. */
+cdc_ts gate_bound(const struct gate_member *m);
+
+#endif

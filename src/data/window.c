@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See window.h. */
+#include "window.h"
+
+#include <stdlib.h>
+
+void window_init(struct window *w)
+{
+	*w = (struct window){.arena = arena_new()};
+}
+
+void window_done(struct window *w)
+{
+	arena_free(w->arena);
+	*w = (struct window){0};
+}
+
+static bool is_barrier(const struct entry *e)
+{
+	return kind_is_ddl(e->kind) && e->kind != KIND_FLUSH;
+}
+
+/* R13: entries that were read again although they are applied already. */
+static void skip_applied(struct journal_batch *b, cdc_ts applied)
+{
+	size_t n = 0;
+
+	while (n < b->count && b->entries[n].ts <= applied)
+		n++;
+	b->entries += n;
+	b->count -= n;
+}
+
+/* How many entries at the start of b form one new window; 0: more must be read to know. */
+static size_t cut_new(const struct journal_batch *b, bool *ddl)
+{
+	size_t n = 0;
+
+	*ddl = is_barrier(&b->entries[0]);
+	if (*ddl)
+		return 1;
+	while (n < b->count && !is_barrier(&b->entries[n]))
+		n++;
+	if (n < b->count || b->complete)
+		return n;
+	/* cut by the read limit: a timestamp must not be split between two windows */
+	while (n > 0 && b->entries[n - 1].ts == b->next_ts)
+		n--;
+	return n;
+}
+
+/* The source time up to which everything is in, once the first n entries are applied. */
+static cdc_ts covered(const struct journal_batch *b, size_t n)
+{
+	cdc_ts last = b->entries[n - 1].ts;
+
+	if (n < b->count)
+		return b->entries[n].ts - 1;
+	if (!b->complete)
+		return b->next_ts - 1;
+	return b->watermark > last ? b->watermark : last;
+}
+
+static int repeat(struct window *w, const struct journal_batch *b, const struct apply_intent *open)
+{
+	size_t n = 0;
+
+	while (n < b->count && (b->entries[n].seq <= open->seq || b->entries[n].ts <= open->ts))
+		n++;
+	if (n == b->count && b->complete && b->watermark < open->ts &&
+	    (n == 0 || b->entries[n - 1].seq < open->seq))
+		return 0; /* its tail is still being read again */
+	w->intent = *open;
+	w->entries = b->entries;
+	w->count = n;
+	if (n && b->entries[n - 1].seq > open->seq)
+		w->intent.seq = b->entries[n - 1].seq;
+	return 1;
+}
+
+int window_next(struct window *w, struct journal_cursor *cursor, const struct apply_mark *mark,
+		const struct apply_intent *open, const struct window_limits *limits, cdc_ts floor, struct err *err)
+{
+	bool again = open->type != INTENT_NONE, ddl;
+	size_t bytes = again ? SIZE_MAX / 4 : limits->bytes, max = limits->entries, n;
+	struct journal_batch b;
+	int rc;
+
+	if (again && (size_t)(open->seq - mark->seq) + 1 > max)
+		max = (size_t)(open->seq - mark->seq) + 1;
+	for (;; bytes = bytes < SIZE_MAX / 4 ? bytes * 2 : bytes, max *= 2) {
+		arena_reset(w->arena);
+		w->intent = (struct apply_intent){0};
+		w->count = 0;
+		if ((rc = journal_read(cursor, mark->seq, bytes, max, w->arena, &b, err)) < 0)
+			return rc;
+		w->complete = b.complete;
+		w->watermark = b.watermark;
+		skip_applied(&b, mark->ts);
+		if (again)
+			return repeat(w, &b, open);
+		if (b.count == 0) {
+			if (b.complete)
+				return 0;
+			continue; /* all that was read is applied already: look further */
+		}
+		n = cut_new(&b, &ddl);
+		if (n > 0 && (n < b.count || b.complete || b.next_ts > b.entries[n - 1].ts))
+			break;
+	}
+	w->entries = b.entries;
+	w->count = n;
+	w->intent = (struct apply_intent){.type = ddl ? INTENT_DDL : INTENT_DATA,
+					  .seq = b.entries[n - 1].seq,
+					  .ts = covered(&b, n),
+					  .floor = floor,
+					  .version = limits->version,
+					  .merge_limit = limits->merge_limit};
+	w->complete = b.complete && n == b.count;
+	return 1;
+}
