@@ -19,6 +19,8 @@ TEST.release :=
 TEST.test := -DCDC_TEST
 TEST.asan := -DCDC_TEST
 TEST.tsan := -DCDC_TEST
+TEST.lint-gcc := -DCDC_TEST
+TEST.lint-clang := -DCDC_TEST
 
 # what we need stands apart from what the packager sets, so neither can drop the other
 ALL_CPPFLAGS = -Iinclude -I$(B) -D_GNU_SOURCE -DCDC_VERSION='"$(VERSION)"' $(TEST.$(VARIANT)) \
@@ -67,6 +69,48 @@ $(B)/%.o: %.c Makefile | $(PROTO_H) $(SQL_H)
 # unit, contract and short fault loops: no network, under a minute
 test: $(UNIT)
 	@tests/run-unit.sh $(UNIT)
+bench-programs: $(BENCH)
+check-asan check-tsan: check-%:
+	$(MAKE) VARIANT=$* test
+
+# the two commands: everything from nothing
+demo:
+	@tests/stack/deps.sh all
+	@$(MAKE) -s -j"$$(nproc)" all
+	@tests/demo.sh
+check:
+	@tests/check.sh
+deps:
+	@tests/stack/deps.sh build
+bench:
+	@tests/stack/deps.sh all
+	@$(MAKE) -s -j"$$(nproc)" all bench-programs
+	@tests/bench/bench.sh
+
+lint:
+	@tests/lint-layers.sh
+	@$(MAKE) -s -j"$$(nproc)" VARIANT=lint-gcc CC=gcc WERROR=1 CFLAGS=-O1 all
+	@$(MAKE) -s -j"$$(nproc)" VARIANT=lint-clang CC=clang WERROR=1 CFLAGS=-O1 all
+	@clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h') && echo "clang-format: ok"
+fmt:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+install: all
+	install -D -m 0755 $(B)/milvus-cdc $(DESTDIR)$(prefix)/bin/milvus-cdc
+	install -D -m 0644 systemd/milvus-cdc.service $(DESTDIR)$(prefix)/lib/systemd/system/milvus-cdc.service
+	install -D -m 0640 packaging/cdc.yaml $(DESTDIR)/etc/milvus-cdc/cdc.yaml.example
+uninstall:
+	rm -f $(DESTDIR)$(prefix)/bin/milvus-cdc $(DESTDIR)$(prefix)/lib/systemd/system/milvus-cdc.service
+clean:
+	rm -rf build
+help:
+	@echo "all (default)   build/release/milvus-cdc, without network"
+	@echo "demo            install what is missing, build, start a small real stack, replicate, show it"
+	@echo "check           the whole test command, from nothing"
+	@echo "test            unit, contract and short fault loops; no network"
+	@echo "check-asan      the same under AddressSanitizer and UBSan;  check-tsan: ThreadSanitizer"
+	@echo "bench           figures: latency, throughput, memory, idle CPU, journal"
+	@echo "deps lint fmt install uninstall clean"
 
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(BENCH:=.d) $(B)/src/main.d $(HELPERS:%.c=$(B)/%.d)
-.PHONY: all test
+.PHONY: all test bench-programs check-asan check-tsan demo check deps bench lint fmt install uninstall clean help
