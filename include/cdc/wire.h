@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Once per process, before any thread. */
+/* Once per process, before any thread. SIGPIPE is ignored from then on. */
 void wire_init(void);
 
 struct grpc;
@@ -33,6 +33,8 @@ struct grpc_conf {
 /* No I/O. Strings are copied. */
 struct grpc *grpc_new(const struct grpc_conf *conf);
 void grpc_free(struct grpc *g);
+/* Replaces conf.metadata from the next call on, on the same connection. NULL: none. Copied. */
+void grpc_set_metadata(struct grpc *g, const char *metadata);
 DEFINE_AUTO(struct grpc, grpc_free)
 
 #define GRPC_MAX_REPLY ((size_t)256 << 20)
