@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One clock of ticks a target: R21 (never at or below a tick), R22 (least mark of all that feed it). */
+#include "../../src/data/target_gate.h"
+#include "../t.h"
+
+TEST(R22_the_tick_is_the_least_mark_of_all_active_tasks)
+{
+	struct gate_member *a = gate_join("t1:1", "a", 0), *b = gate_join("t1:1", "b", 0);
+
+	gate_activate(a, 100);
+	gate_activate(b, 50);
+	CHECK_INT(gate_mark(a, 120), 50);
+	CHECK_INT(gate_mark(b, 110), 110);
+	CHECK_INT(gate_mark(b, 130), 120);
+	gate_leave(a);
+	gate_leave(b);
+}
+
+TEST(R22_a_resting_task_holds_nobody_back)
+{
+	struct gate_member *a = gate_join("t2:1", "a", 0), *b = gate_join("t2:1", "b", 0);
+
+	gate_activate(a, 100);
+	gate_activate(b, 50);
+	gate_deactivate(b);
+	CHECK_INT(gate_mark(a, 120), 120);
+	gate_leave(a);
+	gate_leave(b);
+}
+
+TEST(R21_a_task_that_comes_back_stays_above_every_tick)
+{
+	struct gate_member *a = gate_join("t3:1", "a", 0), *b = gate_join("t3:1", "b", 0);
+
+	gate_activate(a, 100);
+	CHECK_INT(gate_mark(a, 200), 200);
+	CHECK_INT(gate_enter(b, 50), 200); /* restamp floor */
+	CHECK_INT(gate_mark(a, 300), 200); /* held back at b's floor until b has marked */
+	CHECK_INT(gate_mark(b, 250), 250);
+	gate_leave(a);
+	gate_leave(b);
+}
+
+TEST(R21_the_bound_survives_the_task_that_ticked)
+{
+	struct gate_member *a = gate_join("t4:1", "a", 0), *b;
+
+	gate_activate(a, 100);
+	gate_mark(a, 500);
+	gate_leave(a);
+	b = gate_join("t4:1", "b", 0);
+	CHECK_INT(gate_enter(b, 1), 500);
+	gate_leave(b);
+}
+
+TEST(R21_a_durable_floor_from_an_earlier_life_counts)
+{
+	struct gate_member *a = gate_join("t5:1", "a", 700);
+
+	CHECK_INT(gate_enter(a, 100), 700);
+	CHECK_INT(gate_bound(a), 700);
+	gate_leave(a);
+}
+
+TEST(J6_a_window_in_doubt_is_never_ticked_over_by_a_neighbours_bound)
+{
+	/* a repeats a window above 90; b comes with a bound of 110 from before the restart */
+	struct gate_member *a = gate_join("t6:1", "a", 90), *b;
+
+	gate_activate(a, 90);
+	b = gate_join("t6:1", "b", 110);
+	gate_activate(b, 110);
+	CHECK_INT(gate_mark(b, 110), 90); /* not 110: a's rows are not marked yet */
+	CHECK_INT(gate_mark(a, 105), 105);
+	gate_leave(a);
+	gate_leave(b);
+}
+
+TEST(targets_do_not_share_a_clock)
+{
+	struct gate_member *a = gate_join("t7:1", "a", 0), *b = gate_join("t7:2", "b", 0);
+
+	gate_activate(a, 100);
+	gate_activate(b, 10);
+	CHECK_INT(gate_mark(a, 100), 100);
+	CHECK_INT(gate_bound(b), 0);
+	gate_leave(a);
+	gate_leave(b);
+}
+
+TEST_MAIN()
