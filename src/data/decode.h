@@ -11,11 +11,15 @@
  * message value; everything else of *r is left alone. body is borrowed. Never decodes row data.
  * A readable message of an unknown type has kind OTHER. Insert/Delete: ts = the greatest of
  * timestamps[] (base.timestamp is 0 in the insert half of an upsert); rows = num_rows.
- * SOURCE_FORMAT: not protobuf, no base, or data without a vchannel or timestamps.
+ * SOURCE_FORMAT: not protobuf, no base, data without a vchannel, timestamps or collection ID, a
+ * drop without IDs or timestamp, a tick without timestamp. *r is written on success only.
  */
 int decode_record(struct record *r, const uint8_t *body, size_t n, struct err *err);
 
-/* The names and IDs of a Flush request of the replicate topic, for the journal. */
+/*
+ * The names of a Flush request of the replicate topic, for the journal. Names beyond the table are
+ * left out: a flush is advisory (R24). SOURCE_FORMAT: not a Flush request.
+ */
 struct decode_flush {
 	const char *db;
 	size_t db_len;
