@@ -162,6 +162,8 @@ struct apply_object object_map_store(const struct target_collection *c, struct a
 	pb.db = c->db;
 	pb.name = c->name;
 	pb.dropped = c->dropped;
+	pb.loaded = c->loaded;
+	pb.replicas = c->replicas;
 	pb.n_channels = c->channel_count;
 	pb.channels = arena_alloc(arena, c->channel_count * sizeof(*pb.channels));
 	for (size_t i = 0; i < c->channel_count; i++) {
@@ -198,6 +200,8 @@ static struct target_collection collection_view(const Jr__TargetCollection *pb, 
 		.db = pb->db,
 		.name = pb->name,
 		.dropped = pb->dropped,
+		.loaded = pb->loaded,
+		.replicas = pb->replicas,
 		.channel_count = pb->n_channels,
 		.partition_count = pb->n_partitions,
 	};

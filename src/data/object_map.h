@@ -29,6 +29,8 @@ struct target_collection {
 	struct partition_pair *partitions;
 	size_t partition_count;
 	bool dropped;
+	bool loaded;  /* LOAD applied, no RELEASE since: what a release on the way restores (R25) */
+	int replicas; /* of that load */
 };
 
 struct object_map;
