@@ -61,13 +61,14 @@ size_t journal_state(struct journal *j, struct arena *arena, struct state_row **
 
 /*
  * Removes sealed segments whose last entry is <= applied_seq and whose last cut was written more
- * than keep_s ago; never the newest (R15). Called by the writer's thread now and then. Returns the
- * number removed.
+ * than keep_s ago; never the newest (R15). After an append answered JOURNAL_FULL age does not matter
+ * until there is room again. Called by the writer's thread now and then. Returns the number removed.
  */
 int journal_trim(struct journal *j, int64_t applied_seq, struct err *err);
 
 struct journal_stat {
-	int64_t first_seq, last_seq; /* 0, 0 when empty */
+	int64_t first_seq; /* 0: no entry is held */
+	int64_t last_seq;  /* 0: none yet */
 	cdc_ts watermark;
 	int64_t bytes; /* on disk */
 	int64_t rows_captured; /* of all INSERT and DELETE entries ever appended */
@@ -95,7 +96,8 @@ struct journal_batch {
 /*
  * Entries with seq > after, in order, until the next would bring the bodies over max_bytes (at
  * least one is returned) or max_entries. Each is checked (CRC-32C over all columns) first: J7,
- * JOURNAL_BAD names file and seq. JOURNAL_IO: try again.
+ * JOURNAL_BAD names file and seq; also when entries after `after` are no longer there (never skipped
+ * in silence). after < 0: from the oldest there is. JOURNAL_IO: try again.
  */
 int journal_read(struct journal_cursor *c, int64_t after, size_t max_bytes, size_t max_entries, struct arena *arena,
 		 struct journal_batch *ret, struct err *err);
