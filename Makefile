@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # make: build/release/milvus-cdc. make help: the rest.
 VARIANT ?= release
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 CFLAGS  ?= -O2 -g
 B       := build/$(VARIANT)
 PKGS    := sqlite3 jansson libmicrohttpd libcurl rdkafka libprotobuf-c libsystemd openssl yaml-0.1

@@ -55,7 +55,7 @@ static jmp_buf t_jmp;
 	int main(void) \
 	{ \
 		const char *only = getenv("T_ARGS"); \
-		int n = 0, failed = 0; \
+		static int n, failed; \
 		setvbuf(stdout, NULL, _IOLBF, 0); \
 		for (struct t_case *volatile t = t_first; t; t = t->next) { \
 			if (only && !strstr(t->name, only)) \

@@ -107,7 +107,8 @@ static void write_journal(enum log_level l, const char *file, int line, const ch
 	for (size_t i = 0; i < SCOPE_MAX; i++) {
 		if (!scopes[i].key[0])
 			continue;
-		snprintf(fields[i], sizeof(fields[i]), "CDC_%s=%s", scopes[i].key, scopes[i].value);
+		snprintf(fields[i], sizeof(fields[i]), "CDC_%.*s=%.*s", KEY_MAX - 1, scopes[i].key, VALUE_MAX - 1,
+			 scopes[i].value);
 		for (char *p = fields[i]; *p != '='; p++)
 			*p = (char)toupper((unsigned char)*p);
 		iov[n++] = (struct iovec){fields[i], strlen(fields[i])};

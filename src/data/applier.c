@@ -27,7 +27,6 @@ struct applier {
 	struct gate_member *gate;
 	struct apply_mark mark;
 	struct apply_intent intent; /* as durable */
-	bool touched;               /* something of the intent's window may have been sent */
 	struct window window, next;
 	bool has_window, has_next; /* window: the intent's; next: cut ahead, becomes the intent with the mark */
 	struct entry *data; /* of the window: what goes to the sink; window.arena */
@@ -90,7 +89,6 @@ int applier_new(struct applier **ret, const struct applier_conf *conf, struct er
 		return rc;
 	apply_store_mark(conf->store, &a->mark);
 	apply_store_intent(conf->store, &a->intent);
-	a->touched = a->intent.type != INTENT_NONE;
 	bound = apply_store_floor(conf->store);
 	a->gate = gate_join(conf->target, conf->task_id, bound > a->mark.out ? bound : a->mark.out);
 	/* also while the task is paused: a window in doubt holds the target's ticks back (R22), and the
@@ -295,7 +293,6 @@ static int mark_window(struct applier *a, cdc_ts last, const struct sink_object 
 	a->mark = mark;
 	a->tick_due = mark.out;
 	a->intent = a->has_next ? a->next.intent : (struct apply_intent){0};
-	a->touched = false;
 	return 0;
 }
 
@@ -321,7 +318,6 @@ static int apply_window(struct applier *a, struct err *err)
 	size_t n = 0;
 	int rc;
 
-	a->touched = true;
 	rc = a->intent.type == INTENT_DDL ? send_ddl(a, &last, &objects, &n, err) : send_data(a, &last, err);
 	if (rc < 0)
 		return rc;
@@ -329,21 +325,13 @@ static int apply_window(struct applier *a, struct err *err)
 	return mark_window(a, last, objects, n, err);
 }
 
-/* R29: gives the ticks free for others when nothing is in doubt; an intent never acted on is taken back. */
-static int rest(struct applier *a, struct err *err)
+/* R29: a window whose intent is durable is finished if the target answers; then the ticks are others'. */
+static bool resting(struct applier *a)
 {
-	int rc;
-
-	if (a->touched)
-		return 1; /* in doubt: finish it if the target answers */
-	if (a->intent.type != INTENT_NONE) {
-		if ((rc = apply_store_commit(a->c.store, &a->mark, NULL, NULL, 0, err)) < 0)
-			return rc;
-		a->intent = (struct apply_intent){0};
-		a->has_window = false;
-	}
+	if (a->intent.type != INTENT_NONE)
+		return false;
 	gate_deactivate(a->gate);
-	return 0;
+	return true;
 }
 
 /* Level with the journal: ticks follow the watermark, so that reads on the target do not stall. */
@@ -371,8 +359,8 @@ int applier_step(void *applier, struct err *err)
 
 	if ((rc = restore(a, err)) < 0 || (rc = send_tick(a, err)) < 0)
 		return rc;
-	if (atomic_load(&a->paused) && (rc = rest(a, err)) <= 0)
-		return rc;
+	if (atomic_load(&a->paused) && resting(a))
+		return 0;
 	if ((rc = take_window(a, err)) < 0)
 		return rc;
 	if (rc == 0) {

@@ -68,7 +68,7 @@ static int repeat(struct window *w, const struct journal_batch *b, const struct 
 	while (n < b->count && (b->entries[n].seq <= open->seq || b->entries[n].ts <= open->ts))
 		n++;
 	if (n == b->count && b->complete && b->watermark < open->ts &&
-	    (n == 0 || b->entries[n - 1].seq < open->seq))
+	    (n == 0 || b->entries[n - 1].seq != open->seq))
 		return 0; /* its tail is still being read again */
 	w->intent = *open;
 	w->entries = b->entries;
