@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The insides of struct tasks, for task*.c. task.c has the rules of its mutex. */
+#ifndef CDC_CONTROL_TASK_PRIV_H
+#define CDC_CONTROL_TASK_PRIV_H
+
+#include <cdc/task.h>
+
+#include <pthread.h>
+
+#include "task_store.h"
+
+struct task {
+	struct task *next;
+	struct task_row row; /* row.resolved is "" until the target was asked */
+	struct flow *flow;   /* NULL: being created or deleted, or open_err says why */
+	bool busy;
+	struct err open_err;
+	int64_t open_err_ms;
+};
+
+struct tasks {
+	/* constant after open */
+	const struct conf *conf;
+	int lock_fd;
+
+	/* under the mutex */
+	pthread_mutex_t mutex;
+	pthread_cond_t idle; /* a task is no longer busy */
+	struct task_store *store;
+	struct task *first;
+	int busy;
+	bool started, stopping;
+};
+
+/* With the mutex. NULL and NOT_FOUND for a task that is being deleted, too. */
+struct task *task_find_visible(struct tasks *ts, const char *id, struct err *err);
+
+#endif
