@@ -495,28 +495,34 @@ static int check_insert(struct part *part, const struct top *top, struct arena *
 	return check_columns(part, err);
 }
 
+/* schema.IDs: one list, of numbers or of strings. */
+static int check_keys(struct part *part, struct pb_bytes ids, struct err *err)
+{
+	struct pb_reader in = pb_reader(ids.data, ids.size);
+	struct pb_field f;
+	int rc;
+
+	part->key_kind = 0;
+	while ((rc = pb_next(&in, &f)) == 1) {
+		if (part->key_kind || f.number < 1 || f.number > 2 || f.type != PB_BYTES)
+			return REFUSE(err, "primary_keys: field %u cannot be understood", f.number);
+		part->key_kind = f.number;
+		part->keys = (struct repeated){.width = f.number == 1 ? 0 : REPEATED_BYTES};
+		if (check_list(&part->keys, (struct pb_bytes){f.data, f.size}, NULL) < 0)
+			return REFUSE(err, "primary_keys: are malformed");
+	}
+	return rc < 0 ? REFUSE(err, "primary_keys: are malformed") : 0;
+}
+
 static int check_delete(struct part *part, const struct top *top, struct err *err)
 {
-	struct pb_reader in = pb_reader(top->keys.data, top->keys.size);
-	struct pb_field f;
-	int rc = 0;
-
-	part->keys = top->int64_keys;
+	part->keys = top->int64_keys; /* the old form: counts only where the new one is absent */
 	part->key_kind = DEL_INT64_KEYS;
 	if (top->keys.data) {
-		part->keys = (struct repeated){0};
-		part->key_kind = 0;
-		while ((rc = pb_next(&in, &f)) == 1) {
-			if (part->key_kind || f.number < 1 || f.number > 2 || f.type != PB_BYTES)
-				return REFUSE(err, "primary_keys: field %u cannot be understood", f.number);
-			part->key_kind = f.number;
-			part->keys.width = f.number == 1 ? 0 : REPEATED_BYTES;
-			if (check_list(&part->keys, (struct pb_bytes){f.data, f.size}, NULL) < 0)
-				return REFUSE(err, "primary_keys: are malformed");
-		}
+		part->keys.count = 0;
+		if (check_keys(part, top->keys, err) < 0)
+			return -1;
 	}
-	if (rc < 0)
-		return REFUSE(err, "primary_keys: are malformed");
 	if (part->keys.count != part->rows)
 		return REFUSE(err, "primary_keys: %" PRIu64 " values, want %u", part->keys.count, part->rows);
 	return 0;
@@ -525,11 +531,14 @@ static int check_delete(struct part *part, const struct top *top, struct err *er
 int rewrite_check(struct part *part, struct arena *arena, struct err *err)
 {
 	const struct entry *e = part->entry;
-	struct pb_reader in = pb_reader(e->body, e->size);
+	struct pb_reader in;
 	struct top top = {.int64_keys = repeated_in(e->body, e->size, DEL_INT64_KEYS, 0)};
 	struct pb_field f;
 	int rc;
 
+	if (!e->size)
+		return REFUSE(err, "the message is empty");
+	in = pb_reader(e->body, e->size);
 	part->timestamps = repeated_in(e->body, e->size, F_TIMESTAMPS, 0);
 	part->row_ids = repeated_in(e->body, e->size, INS_ROW_IDS, 0);
 	while ((rc = pb_next(&in, &f)) == 1) {

@@ -8,11 +8,11 @@
 #define REWRITE_KIT_H
 
 #include "../../src/data/rewrite.h"
-#include "../t.h"
-
 #include <cdc/pb.h>
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #define KIT_MAX 4096
 
@@ -379,13 +379,6 @@ static inline struct entry *kit_delete(struct kit *k, const struct kit_msg *m)
 		pb_put_bytes(&b, 12, ids.data, ids.len);
 	kit_take(k, e, &b);
 	return e;
-}
-
-static inline void kit_run(struct kit *k)
-{
-	struct err err = {0};
-
-	CHECKF(rewrite_window(&k->conf, k->entries, k->out, k->n, k->arena, &k->result, &err) == 0, "%s", err.text);
 }
 
 /* One column of every data type; ids from 100 on. Returns how many. */

@@ -6,7 +6,15 @@
 #ifndef REWRITE_READ_H
 #define REWRITE_READ_H
 
+#include "../t.h"
 #include "rewrite_kit.h"
+
+static inline void kit_run(struct kit *k)
+{
+	struct err err = {0};
+
+	CHECKF(rewrite_window(&k->conf, k->entries, k->out, k->n, k->arena, &k->result, &err) == 0, "%s", err.text);
+}
 
 struct got_field {
 	uint32_t number, wire;

@@ -17,7 +17,18 @@ static struct target_collection sample(int64_t id, const char *name)
 	channels[1] = (struct channel_pair){str("s_1_1v1"), str("t_5_2v1"), str("t_5")};
 	partitions[0] = (struct partition_pair){10, 110, str("_default"), false};
 	partitions[1] = (struct partition_pair){11, 111, str("old"), true};
-	return (struct target_collection){id, id + 1000, str("db1"), str(name), channels, 2, partitions, 2, false};
+	return (struct target_collection){
+		.source_id = id,
+		.target_id = id + 1000,
+		.db = str("db1"),
+		.name = str(name),
+		.channels = channels,
+		.channel_count = 2,
+		.partitions = partitions,
+		.partition_count = 2,
+		.loaded = true,
+		.replicas = 2,
+	};
 }
 
 TEST(finds_by_source_id_whatever_the_order_of_puts)
@@ -132,6 +143,7 @@ TEST(stored_and_restored_is_the_same)
 	CHECK(object_map_find(again, 6)->dropped && object_map_find(again, 6)->channel_count == 0);
 	CHECK_STR(object_map_find(again, a.source_id)->db, "db1");
 	CHECK(object_map_find(again, a.source_id)->partitions[1].dropped);
+	CHECK(object_map_find(again, a.source_id)->loaded && object_map_find(again, a.source_id)->replicas == 2);
 }
 
 TEST(a_damaged_object_is_refused_and_changes_nothing)
