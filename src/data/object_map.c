@@ -93,7 +93,8 @@ const struct target_collection *object_map_find(const struct object_map *m, int6
 	return i < m->count && m->items[i]->source_id == source_id ? m->items[i] : NULL;
 }
 
-const struct target_collection *object_map_by_name(const struct object_map *m, const char *db, const char *name)
+const struct target_collection *object_map_by_name(const struct object_map *m, const char *db,
+						   const char *name)
 {
 	for (size_t i = 0; i < m->count; i++) {
 		const struct target_collection *c = m->items[i];
@@ -144,7 +145,8 @@ void object_map_put(struct object_map *m, const struct target_collection *c)
 	m->count++;
 }
 
-void object_map_each(const struct object_map *m, void (*fn)(void *arg, const struct target_collection *c), void *arg)
+void object_map_each(const struct object_map *m, void (*fn)(void *arg, const struct target_collection *c),
+		     void *arg)
 {
 	for (size_t i = 0; i < m->count; i++)
 		fn(arg, m->items[i]);
@@ -238,14 +240,16 @@ int object_map_restore(struct object_map *m, const struct apply_object *objects,
 			continue;
 		pb = jr__target_collection__unpack((ProtobufCAllocator *)&alloc, o->size, o->value);
 		if (!pb)
-			return err_set(err, ERR_JOURNAL_BAD,
-				       "apply.db: object \"%s\" (%zu bytes) cannot be read; the file is damaged, "
-				       "restore it from a backup or make the task anew",
-				       o->key, o->size);
+			return err_set(
+				err, ERR_JOURNAL_BAD,
+				"apply.db: object \"%s\" (%zu bytes) cannot be read; the file is damaged, "
+				"restore it from a backup or make the task anew",
+				o->key, o->size);
 		snprintf(key, sizeof(key), KEY_PREFIX "%" PRId64, pb->source_id);
 		if (!STREQ(key, o->key))
 			return err_set(err, ERR_JOURNAL_BAD,
-				       "apply.db: object \"%s\" holds collection %" PRId64 "; the file is damaged, "
+				       "apply.db: object \"%s\" holds collection %" PRId64
+				       "; the file is damaged, "
 				       "restore it from a backup or make the task anew",
 				       o->key, pb->source_id);
 		views[count++] = collection_view(pb, arena);

@@ -61,9 +61,9 @@ cdc_ts rewrite_restamp(const struct entry *entries, size_t n, cdc_ts floor, cdc_
 struct window {
 	const struct rewrite_conf *conf;
 	struct arena *scratch; /* parts, groups, tables */
-	struct arena *arena;   /* what the caller gets */
-	struct table open;     /* group of each vchannel and partition that can still grow */
-	struct table seen;     /* parts by the source's msgID */
+	struct arena *arena; /* what the caller gets */
+	struct table open; /* group of each vchannel and partition that can still grow */
+	struct table seen; /* parts by the source's msgID */
 	struct group *first, **end;
 	size_t groups;
 	struct rewrite_refusal *refusals; /* malloc'ed: hardly ever more than a few collections */
@@ -88,8 +88,8 @@ static void refuse(struct window *w, const struct entry *e, const char *why)
 	r = &w->refusals[w->refused++];
 	r->collection_id = e->collection_id;
 	r->seq = e->seq;
-	snprintf(r->reason, sizeof(r->reason), "%s of %s@%" PRIu64 " cannot be sent: %.400s", kind_name(e->kind),
-		 e->pchannel, e->id.lo, why);
+	snprintf(r->reason, sizeof(r->reason), "%s of %s@%" PRIu64 " cannot be sent: %.400s",
+		 kind_name(e->kind), e->pchannel, e->id.lo, why);
 }
 
 /* A shard is a pchannel with a suffix: rows on any other channel crash the target at every start. */
@@ -107,7 +107,8 @@ static int map_part(const struct object_map *map, struct part *part, struct err 
 	const struct target_collection *c = object_map_find(map, e->collection_id);
 
 	if (!c) {
-		err_set(err, ERR_INTERNAL, "collection %" PRId64 " is not known on the target", e->collection_id);
+		err_set(err, ERR_INTERNAL, "collection %" PRId64 " is not known on the target",
+			e->collection_id);
 		return -1;
 	}
 	part->collection = c;
@@ -116,7 +117,8 @@ static int map_part(const struct object_map *map, struct part *part, struct err 
 	if (e->kind != KIND_DELETE || e->partition_id != PARTITION_ALL) {
 		part->partition = target_partition(c, e->partition_id);
 		if (!part->partition) {
-			err_set(err, ERR_INTERNAL, "partition %" PRId64 " is not known on the target", e->partition_id);
+			err_set(err, ERR_INTERNAL, "partition %" PRId64 " is not known on the target",
+				e->partition_id);
 			return -1;
 		}
 		if (part->partition->dropped)
@@ -220,13 +222,13 @@ int rewrite_window(const struct rewrite_conf *conf, const struct entry *entries,
 
 	if (conf->version != REWRITE_VERSION)
 		return err_set(err, ERR_INTERNAL,
-			       "a window in doubt has message format %d, this program writes %d: finish the window with "
-			       "the version that began it",
+			       "a window in doubt has message format %d, this program writes %d: finish the "
+			       "window with the version that began it",
 			       conf->version, REWRITE_VERSION);
 	for (size_t i = 0; i < n; i++) {
 		if (entries[i].kind != KIND_INSERT && entries[i].kind != KIND_DELETE)
-			return err_set(err, ERR_INTERNAL, "entry %" PRId64 " (%s) in a data window", entries[i].seq,
-				       kind_name(entries[i].kind));
+			return err_set(err, ERR_INTERNAL, "entry %" PRId64 " (%s) in a data window",
+				       entries[i].seq, kind_name(entries[i].kind));
 	}
 	w.open = table_new(scratch, n);
 	w.seen = table_new(scratch, n);

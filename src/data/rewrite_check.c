@@ -106,8 +106,11 @@ int repeated_add(struct repeated *r, const struct pb_field *f)
 
 	if (r->width == REPEATED_BYTES)
 		return f->type == PB_BYTES ? repeated_piece(r, f->raw, f->raw_size, 1) : -1;
-	if (r->width == 1) /* plain bytes are one value: a second one would replace it */
-		return f->type == PB_BYTES && r->count == 0 ? repeated_piece(r, f->data, f->size, f->size) : -1;
+	if (r->width == 1) { /* plain bytes are one value: a second one would replace it */
+		if (f->type != PB_BYTES || r->count)
+			return -1;
+		return repeated_piece(r, f->data, f->size, f->size);
+	}
 	if (f->type == PB_BYTES) {
 		int64_t n = r->width ? (int64_t)(f->size / r->width) : count_varints(f->data, f->size);
 
@@ -131,7 +134,8 @@ int repeated_add(struct repeated *r, const struct pb_field *f)
 void repeated_stats(const struct repeated *r, struct varint_stats *ret)
 {
 	struct varint_stats s = {.min = UINT64_MAX};
-	struct pb_reader in = r->all ? pb_reader(r->all, r->payload) : pb_reader(r->in.data, r->in.size), values;
+	struct pb_bytes where = r->all ? (struct pb_bytes){r->all, r->payload} : r->in;
+	struct pb_reader in = pb_reader(where.data, where.size), values;
 	struct pb_field f;
 	uint64_t v;
 
@@ -187,6 +191,9 @@ static int check_list(struct repeated *r, struct pb_bytes body, int64_t *extra)
 /* Every row of an array column is a ScalarField: empty, or one list of the same kind in all rows. */
 static int check_array_rows(struct column *c, struct err *err)
 {
+	/* of the elements of ScalarField's lists, by field number; arrays hold no arrays */
+	static const uint32_t widths[] = {
+		[4] = 4, [5] = 8, [6] = REPEATED_BYTES, [7] = REPEATED_BYTES, [9] = REPEATED_BYTES};
 	const struct column_type *element = column_type_find(c->extra);
 	struct pb_reader in = pb_reader(c->values.in.data, c->values.in.size), row;
 	struct pb_field f, list;
@@ -194,7 +201,8 @@ static int check_array_rows(struct column *c, struct err *err)
 	int rc;
 
 	if (c->extra && (!element || element->holder != FD_SCALARS || element->type == TYPE_ARRAY))
-		return REFUSE(err, "%s: element type %" PRId64 " is not known", column_label(c).text, c->extra);
+		return REFUSE(err, "%s: element type %" PRId64 " is not known", column_label(c).text,
+			      c->extra);
 	c->inner = element ? element->array : 0;
 	while (pb_next(&in, &f) == 1) {
 		if (f.number != 1)
@@ -203,14 +211,16 @@ static int check_array_rows(struct column *c, struct err *err)
 		while ((rc = pb_next(&row, &list)) == 1) {
 			struct repeated values = {0};
 
-			if (list.type != PB_BYTES || list.raw != f.data || list.number < 1 || list.number > 9 ||
-			    list.number == 8 || (c->inner && list.number != c->inner))
-				return REFUSE(err, "%s: row %" PRIu64 " holds field %u, want one list of field %u",
+			if (list.type != PB_BYTES || list.raw != f.data || list.number < 1 ||
+			    list.number > 9 || list.number == 8 || (c->inner && list.number != c->inner))
+				return REFUSE(err,
+					      "%s: row %" PRIu64 " holds field %u, want one list of field %u",
 					      column_label(c).text, n, list.number, c->inner);
 			c->inner = list.number;
-			values.width = list.number <= 3 ? 0 : list.number == 4 ? 4 : list.number == 5 ? 8 : REPEATED_BYTES;
+			values.width = widths[list.number];
 			if (check_list(&values, (struct pb_bytes){list.data, list.size}, NULL) < 0)
-				return REFUSE(err, "%s: row %" PRIu64 " is malformed", column_label(c).text, n);
+				return REFUSE(err, "%s: row %" PRIu64 " is malformed", column_label(c).text,
+					      n);
 		}
 		if (rc < 0)
 			return REFUSE(err, "%s: row %" PRIu64 " is malformed", column_label(c).text, n);
@@ -241,7 +251,7 @@ static int check_holder(struct column *c, struct pb_bytes body, struct err *err)
 {
 	struct pb_reader in = pb_reader(body.data, body.size);
 	struct pb_field f;
-	bool seen = false;
+	bool with_extra = c->type->type == TYPE_ARRAY || c->type->type == TYPE_SPARSE, seen = false;
 	int rc, ok;
 
 	c->values = repeated_in(body.data, body.size, c->type->array, c->type->width);
@@ -251,14 +261,14 @@ static int check_holder(struct column *c, struct pb_bytes body, struct err *err)
 			continue;
 		}
 		if (f.number != c->type->array || f.type != PB_BYTES || seen)
-			return REFUSE(err, "%s: holds field %u, want one list in field %u", column_label(c).text, f.number,
-				      c->type->array);
+			return REFUSE(err, "%s: holds field %u, want one list in field %u",
+				      column_label(c).text, f.number, c->type->array);
 		seen = true;
 		if (c->type->width == 1)
 			ok = repeated_add(&c->values, &f);
 		else
 			ok = check_list(&c->values, (struct pb_bytes){f.data, f.size},
-					c->type->type == TYPE_ARRAY || c->type->type == TYPE_SPARSE ? &c->extra : NULL);
+					with_extra ? &c->extra : NULL);
 		if (ok < 0)
 			return REFUSE(err, "%s: its values are malformed", column_label(c).text);
 	}
@@ -284,8 +294,8 @@ static int column_rows(const struct column *c, uint64_t *ret, struct err *err)
 		return REFUSE(err, "%s: dimension %" PRId64 " is not possible", column_label(c).text, c->dim);
 	bits = (uint64_t)c->dim * c->type->bits;
 	if (c->values.payload * 8 % bits)
-		return REFUSE(err, "%s: %zu bytes of vectors are no multiple of dimension %" PRId64, column_label(c).text,
-			      c->values.payload, c->dim);
+		return REFUSE(err, "%s: %zu bytes of vectors are no multiple of dimension %" PRId64,
+			      column_label(c).text, c->values.payload, c->dim);
 	*ret = c->values.payload * 8 / bits;
 	return 0;
 }
@@ -300,12 +310,14 @@ static int check_counts(struct column *c, uint64_t rows, struct err *err)
 	c->form = FORM_NOT_NULLABLE;
 	if (c->valid.count) {
 		if (c->valid.count != rows)
-			return REFUSE(err, "%s: %" PRIu64 " validity flags, want %" PRIu64, column_label(c).text,
-				      c->valid.count, rows);
+			return REFUSE(err, "%s: %" PRIu64 " validity flags, want %" PRIu64,
+				      column_label(c).text, c->valid.count, rows);
 		repeated_stats(&c->valid, &valid);
 		c->form = valid.nonzero == rows ? FORM_NO_NULLS : n == rows ? FORM_SLOTS : FORM_COMPACT;
 		if (c->form == FORM_COMPACT && n != valid.nonzero)
-			return REFUSE(err, "%s: %" PRIu64 " values, want %" PRIu64 " rows or %" PRIu64 " valid ones",
+			return REFUSE(err,
+				      "%s: %" PRIu64 " values, want %" PRIu64 " rows or %" PRIu64
+				      " valid ones",
 				      column_label(c).text, n, rows, valid.nonzero);
 	}
 	if (c->form != FORM_COMPACT && n != rows)
@@ -339,15 +351,16 @@ static int check_column(struct column *c, const struct pb_field *column, uint64_
 			   !holder[0].data && !holder[1].data) {
 			holder[f.number - FD_SCALARS] = (struct pb_bytes){f.data, f.size};
 		} else {
-			return REFUSE(err, "%s: field %u (wire type %d) cannot be understood", column_label(c).text, f.number,
-				      (int)f.type);
+			return REFUSE(err, "%s: field %u (wire type %d) cannot be understood",
+				      column_label(c).text, f.number, (int)f.type);
 		}
 	}
 	if (rc < 0)
 		return REFUSE(err, "%s: is malformed", column_label(c).text);
 	c->type = column_type_find(type);
 	if (!c->type)
-		return REFUSE(err, "%s: data type %" PRId64 " is not known to this program", column_label(c).text, type);
+		return REFUSE(err, "%s: data type %" PRId64 " is not known to this program",
+			      column_label(c).text, type);
 	if (c->field_id < FIELD_ID_MIN)
 		return REFUSE(err, "%s: has no field ID of a user's field", column_label(c).text);
 	if (!holder[c->type->holder - FD_SCALARS].data)
@@ -407,8 +420,9 @@ static int check_identity(const struct entry *e, struct pb_bytes shard, int64_t 
 			  struct err *err)
 {
 	if (collection != e->collection_id || partition != e->partition_id)
-		return REFUSE(err, "collection %" PRId64 " partition %" PRId64 ", want %" PRId64 " and %" PRId64, collection,
-			      partition, e->collection_id, e->partition_id);
+		return REFUSE(err,
+			      "collection %" PRId64 " partition %" PRId64 ", want %" PRId64 " and %" PRId64,
+			      collection, partition, e->collection_id, e->partition_id);
 	if (shard.size != strlen(e->vchannel) || memcmp(shard.data, e->vchannel, shard.size) != 0)
 		return REFUSE(err, "shardName is not the vchannel %s of the journal's row", e->vchannel);
 	return 0;
@@ -421,11 +435,12 @@ static int check_timestamps(struct part *part, struct err *err)
 	if (part->rows == 0)
 		return REFUSE(err, "num_rows: is 0");
 	if (part->timestamps.count != part->rows)
-		return REFUSE(err, "timestamps: %" PRIu64 " values, want %u", part->timestamps.count, part->rows);
+		return REFUSE(err, "timestamps: %" PRIu64 " values, want %u", part->timestamps.count,
+			      part->rows);
 	repeated_stats(&part->timestamps, &s);
 	if (s.min == 0 || s.max != part->entry->ts)
-		return REFUSE(err, "timestamps: %" PRIu64 " to %" PRIu64 ", want up to %" PRIu64, s.min, s.max,
-			      part->entry->ts);
+		return REFUSE(err, "timestamps: %" PRIu64 " to %" PRIu64 ", want up to %" PRIu64, s.min,
+			      s.max, part->entry->ts);
 	part->restamped = part->out != part->entry->ts;
 	part->min_ts = part->restamped ? part->out : s.min;
 	part->max_ts = part->out;
@@ -486,7 +501,8 @@ static int check_field(struct part *part, struct top *top, const struct pb_field
 static int check_insert(struct part *part, const struct top *top, struct arena *arena, struct err *err)
 {
 	if (top->version != 1)
-		return REFUSE(err, "version: %" PRIu64 ", want 1: rows stored by row cannot be carried over", top->version);
+		return REFUSE(err, "version: %" PRIu64 ", want 1: rows stored by row cannot be carried over",
+			      top->version);
 	if (part->row_ids.count != part->rows)
 		return REFUSE(err, "rowIDs: %" PRIu64 " values, want %u", part->row_ids.count, part->rows);
 	if (part->column_count == 0 || part->column_count > COLUMNS_MAX)
@@ -553,7 +569,8 @@ int rewrite_check(struct part *part, struct arena *arena, struct err *err)
 		}
 	}
 	if (rc < 0)
-		return REFUSE(err, "not a protobuf message, broken at byte %zu of %zu", (size_t)(in.p - e->body), e->size);
+		return REFUSE(err, "not a protobuf message, broken at byte %zu of %zu",
+			      (size_t)(in.p - e->body), e->size);
 	if (!top.base)
 		return REFUSE(err, "base: is missing");
 	if (check_identity(e, top.shard, top.collection, top.partition, err) < 0)

@@ -36,8 +36,8 @@ static bool column_fits(const struct column *a, const struct column *b)
 		return false;
 	if (a->type->bits) /* dense vectors; of sparse ones each row has its own */
 		return a->dim == b->dim && (a->form == FORM_NOT_NULLABLE) == (b->form == FORM_NOT_NULLABLE);
-	if (a->type->holder == FD_SCALARS &&
-	    ((a->extra && b->extra && a->extra != b->extra) || (a->inner && b->inner && a->inner != b->inner)))
+	if (a->type->holder == FD_SCALARS && ((a->extra && b->extra && a->extra != b->extra) ||
+					      (a->inner && b->inner && a->inner != b->inner)))
 		return false;
 	return (a->form == FORM_NOT_NULLABLE) == (b->form == FORM_NOT_NULLABLE);
 }
@@ -55,7 +55,8 @@ static size_t column_find(const struct column *columns, size_t n, const struct c
 		for (hint = 0; hint < n && columns[hint].field_id != c->field_id; hint++)
 			;
 	}
-	return hint < n && column_fits(c, &columns[hint]) && form_fits(c->form, columns[hint].form) ? hint : n;
+	return hint < n && column_fits(c, &columns[hint]) && form_fits(c->form, columns[hint].form) ? hint
+												    : n;
 }
 
 /* Whether part can join, and if so its columns in the group's order. */
@@ -130,7 +131,8 @@ struct group *merge_add(struct table *open, size_t limit, struct part *part, str
 	write_message(&count, &alone);
 	slot = table_slot(open, hash64(0, key, sizeof(key)), part, same_lane);
 	g = *slot;
-	if (g && g->size + count.n <= limit && g->rows + part->rows <= INT32_MAX && columns_align(g, part, arena)) {
+	if (g && g->size + count.n <= limit && g->rows + part->rows <= INT32_MAX &&
+	    columns_align(g, part, arena)) {
 		columns_settle(g->first, part);
 		g->last->next = part;
 		g->last = part;

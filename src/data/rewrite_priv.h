@@ -13,7 +13,13 @@
 
 #include <cdc/pb.h>
 
-enum { MSG_DROP_COLLECTION = 101, MSG_DROP_PARTITION = 201, MSG_INSERT = 400, MSG_DELETE = 401, MSG_TICK = 1200 };
+enum {
+	MSG_DROP_COLLECTION = 101,
+	MSG_DROP_PARTITION = 201,
+	MSG_INSERT = 400,
+	MSG_DELETE = 401,
+	MSG_TICK = 1200,
+};
 
 /* msg.InsertRequest and msg.DeleteRequest: 1-8 are the same in both. */
 enum {

@@ -15,8 +15,8 @@ static double now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void bench(const char *what, int messages, int rows, const struct kit_column *columns, size_t n, size_t limit,
-		  bool del, double seconds)
+static void bench(const char *what, int messages, int rows, const struct kit_column *columns, size_t n,
+		  size_t limit, bool del, double seconds)
 {
 	AUTO(kit_free) struct kit *k = kit_new();
 	AUTO(arena_free) struct arena *arena = arena_new();
@@ -26,8 +26,13 @@ static void bench(const char *what, int messages, int rows, const struct kit_col
 
 	k->conf.merge_limit = limit;
 	for (int i = 0; i < messages; i++) {
-		struct kit_msg m = {.ts = 470612947756908546, .shard = i % 2, .first = i * rows, .rows = rows,
-				    .columns = columns, .column_count = n, .msg_id = (uint64_t)i + 1};
+		struct kit_msg m = {.ts = 470612947756908546,
+				    .shard = i % 2,
+				    .first = i * rows,
+				    .rows = rows,
+				    .columns = columns,
+				    .column_count = n,
+				    .msg_id = (uint64_t)i + 1};
 
 		bytes += (double)(del ? kit_delete(k, &m) : kit_insert(k, &m))->size;
 	}
@@ -36,7 +41,8 @@ static void bench(const char *what, int messages, int rows, const struct kit_col
 		arena_reset(arena);
 		if (rewrite_window(&k->conf, k->entries, k->out, k->n, arena, &k->result, &err) < 0 ||
 		    k->result.refusal_count) {
-			fprintf(stderr, "%s: %s\n", what, k->result.refusal_count ? k->result.refusals[0].reason : err.text);
+			fprintf(stderr, "%s: %s\n", what,
+				k->result.refusal_count ? k->result.refusals[0].reason : err.text);
 			exit(1);
 		}
 		out = k->result.message_count;
@@ -44,7 +50,8 @@ static void bench(const char *what, int messages, int rows, const struct kit_col
 		took = now() - start;
 	} while (took < seconds);
 	printf("%-28s %5d messages of %8.0f bytes -> %5zu: %7.0f MB/s %9.0f messages/s\n", what, messages,
-	       bytes / messages, out, bytes * (double)windows / took / 1e6, (double)messages * (double)windows / took);
+	       bytes / messages, out, bytes * (double)windows / took / 1e6,
+	       (double)messages * (double)windows / took);
 }
 
 int main(int argc, char **argv)
@@ -56,7 +63,8 @@ int main(int argc, char **argv)
 					  {.type = 21, .id = 101},
 					  {.type = 103, .id = 102, .dim = 768},
 					  {.type = 23, .id = 103, .dynamic = true}};
-	const struct kit_column narrow[] = {{.type = 5, .id = 100}, {.type = 21, .id = 101}, {.type = 4, .id = 102}};
+	const struct kit_column narrow[] = {
+		{.type = 5, .id = 100}, {.type = 21, .id = 101}, {.type = 4, .id = 102}};
 	size_t n = kit_all_types(all, KIT_PACKED, KIT_PLAIN);
 
 	bench("one row, merged", 4000, 1, small, 2, 4 << 20, false, seconds);

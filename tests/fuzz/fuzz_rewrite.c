@@ -24,8 +24,14 @@ static struct object_map *make_map(bool identity)
 	struct object_map *m = object_map_new();
 	struct channel_pair ch = {(char *)(identity ? "a_v" : "s_v"), (char *)"a_v", (char *)"a"};
 	struct partition_pair part = {identity ? 70 : 7, 70, (char *)"p", false};
-	struct target_collection c = {.source_id = identity ? 90 : 9, .target_id = 90, .db = (char *)"", .name = (char *)"n",
-				      .channels = &ch, .channel_count = 1, .partitions = &part, .partition_count = 1};
+	struct target_collection c = {.source_id = identity ? 90 : 9,
+				      .target_id = 90,
+				      .db = (char *)"",
+				      .name = (char *)"n",
+				      .channels = &ch,
+				      .channel_count = 1,
+				      .partitions = &part,
+				      .partition_count = 1};
 
 	object_map_put(m, &c);
 	return m;
@@ -53,8 +59,15 @@ static void check_again(const struct out_message *m)
 	AUTO(object_map_free) struct object_map *map = make_map(true);
 	AUTO(arena_free) struct arena *arena = arena_new();
 	struct rewrite_conf conf = {.identity = 1, .version = REWRITE_VERSION, .map = map};
-	struct entry e = {.seq = 1, .ts = m->max_ts, .kind = m->is_delete ? KIND_DELETE : KIND_INSERT, .vchannel = "a_v",
-			  .pchannel = "a", .collection_id = 90, .partition_id = 70, .body = m->body, .size = m->size};
+	struct entry e = {.seq = 1,
+			  .ts = m->max_ts,
+			  .kind = m->is_delete ? KIND_DELETE : KIND_INSERT,
+			  .vchannel = "a_v",
+			  .pchannel = "a",
+			  .collection_id = 90,
+			  .partition_id = 70,
+			  .body = m->body,
+			  .size = m->size};
 	struct rewrite_result r;
 	struct err err;
 
@@ -89,9 +102,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	conf.merge_limit = data[0] & 2 ? 0 : 1 << 20;
 	for (int i = 0; i < 2; i++) {
 		put_message(&body[i], data[0] & 1, data + 3 + (i ? split : 0), i ? n - 3 - split : split);
-		e[i] = (struct entry){.seq = i + 1, .ts = TS, .kind = data[0] & 1 ? KIND_DELETE : KIND_INSERT,
-				      .vchannel = "s_v", .pchannel = "s", .collection_id = 9, .partition_id = 7,
-				      .id = {0, (uint64_t)i}, .body = body[i].data, .size = body[i].len};
+		e[i] = (struct entry){.seq = i + 1,
+				      .ts = TS,
+				      .kind = data[0] & 1 ? KIND_DELETE : KIND_INSERT,
+				      .vchannel = "s_v",
+				      .pchannel = "s",
+				      .collection_id = 9,
+				      .partition_id = 7,
+				      .id = {0, (uint64_t)i},
+				      .body = body[i].data,
+				      .size = body[i].len};
 	}
 	must(rewrite_window(&conf, e, out, 2, arena, &r, &err) == 0);
 	must(r.message_count <= 2 && r.refusal_count <= 1);

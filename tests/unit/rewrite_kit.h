@@ -29,14 +29,21 @@ static inline struct object_map *kit_map(void)
 		struct partition_pair parts[] = {{id * 10 + 1, id * 1000 + 1, (char *)"_default", false},
 						 {id * 10 + 2, id * 1000 + 2, (char *)"p1", false},
 						 {id * 10 + 3, id * 1000 + 3, (char *)"gone", true}};
-		struct target_collection c = {.source_id = id, .target_id = id * 100, .db = (char *)"tdb",
-					      .name = names[4], .channels = ch, .channel_count = 2,
-					      .partitions = parts, .partition_count = 3, .dropped = id == 10};
+		struct target_collection c = {.source_id = id,
+					      .target_id = id * 100,
+					      .db = (char *)"tdb",
+					      .name = names[4],
+					      .channels = ch,
+					      .channel_count = 2,
+					      .partitions = parts,
+					      .partition_count = 3,
+					      .dropped = id == 10};
 
 		snprintf(names[4], sizeof(names[4]), "c%" PRId64, id);
 		for (int i = 0; i < 2; i++) {
 			snprintf(names[i], sizeof(names[i]), "src-dml_%d_%" PRId64 "v%d", i, id, i);
-			snprintf(names[i + 2], sizeof(names[i + 2]), "%s_%" PRId64 "v%d", pch[i], id * 100, i);
+			snprintf(names[i + 2], sizeof(names[i + 2]), "%s_%" PRId64 "v%d", pch[i], id * 100,
+				 i);
 			ch[i] = (struct channel_pair){names[i], names[i + 2], pch[i]};
 		}
 		object_map_put(m, &c);
@@ -46,8 +53,13 @@ static inline struct object_map *kit_map(void)
 
 /* ---- building ---- */
 
-enum { KIT_PACKED, KIT_SINGLE, KIT_CHUNKS };             /* how numbers lie */
-enum { KIT_PLAIN, KIT_SLOTS, KIT_COMPACT, KIT_FULL };    /* nulls: none possible; with, without a slot; all valid */
+enum { KIT_PACKED, KIT_SINGLE, KIT_CHUNKS }; /* how numbers lie */
+enum {
+	KIT_PLAIN,
+	KIT_SLOTS,
+	KIT_COMPACT,
+	KIT_FULL
+}; /* nulls: none possible; with, without a slot; all valid */
 struct kit_column {
 	int type;
 	int64_t id;
@@ -112,7 +124,8 @@ static inline void kit_put_list(struct buf *b, int type, const int64_t *values, 
 		for (size_t i = 0; i < n; i++) {
 			char text[64];
 
-			snprintf(text, sizeof(text), type == 23 ? "{\"k\":%" PRId64 "}" : "s%" PRId64, values[i]);
+			snprintf(text, sizeof(text), type == 23 ? "{\"k\":%" PRId64 "}" : "s%" PRId64,
+				 values[i]);
 			pb_put_bytes(b, 1, text, strlen(text) - (values[i] % 7 == 3 ? strlen(text) : 0));
 		}
 		return;
@@ -185,7 +198,8 @@ static inline void kit_put_values(struct buf *b, const struct kit_column *c, con
 			pb_put_uint(b, 2, (uint64_t)c->element);
 	} else if (c->type == 104) {
 		for (size_t i = 0; i < n; i++) {
-			uint32_t pairs[6] = {(uint32_t)rows[i], 0x3f800000, (uint32_t)rows[i] + 7, 0x40000000, 99, 1};
+			uint32_t pairs[6] = {(uint32_t)rows[i], 0x3f800000, (uint32_t)rows[i] + 7,
+					     0x40000000,	99,	    1};
 
 			pb_put_bytes(b, 1, pairs, (size_t)(rows[i] % 4) * 8);
 		}
@@ -267,8 +281,8 @@ struct kit_msg {
 	size_t column_count;
 	int style;
 	int more_ts, more_ids, more_rows; /* counts made wrong */
-	int version;                      /* 0: 1 */
-	bool varchar_keys, legacy_keys;   /* of deletes */
+	int version; /* 0: 1 */
+	bool varchar_keys, legacy_keys; /* of deletes */
 };
 
 static inline struct kit *kit_new(void)
@@ -277,8 +291,10 @@ static inline struct kit *kit_new(void)
 
 	k->arena = arena_new();
 	k->map = kit_map();
-	k->conf = (struct rewrite_conf){.identity = 0x1122334455667788, .version = REWRITE_VERSION,
-					.merge_limit = 1 << 20, .map = k->map};
+	k->conf = (struct rewrite_conf){.identity = 0x1122334455667788,
+					.version = REWRITE_VERSION,
+					.merge_limit = 1 << 20,
+					.map = k->map};
 	return k;
 }
 
@@ -290,7 +306,8 @@ static inline void kit_free(struct kit *k)
 }
 DEFINE_AUTO(struct kit, kit_free)
 
-static inline void kit_put_scalars(struct buf *b, uint32_t number, uint64_t v, uint64_t step, int n, int style)
+static inline void kit_put_scalars(struct buf *b, uint32_t number, uint64_t v, uint64_t step, int n,
+				   int style)
 {
 	AUTO_BUF struct buf packed = {0};
 
@@ -327,9 +344,15 @@ static inline struct entry *kit_entry(struct kit *k, enum kind kind, const struc
 	struct entry *e = &k->entries[k->n];
 	int64_t id = m->collection ? m->collection : 9;
 
-	*e = (struct entry){.seq = (int64_t)k->n + 100, .ts = m->ts, .kind = kind, .db = "", .collection = "c",
-			    .collection_id = id, .partition_id = m->partition ? m->partition : id * 10 + 1,
-			    .id = {0, k->n + 5000}, .rows = (uint32_t)m->rows};
+	*e = (struct entry){.seq = (int64_t)k->n + 100,
+			    .ts = m->ts,
+			    .kind = kind,
+			    .db = "",
+			    .collection = "c",
+			    .collection_id = id,
+			    .partition_id = m->partition ? m->partition : id * 10 + 1,
+			    .id = {0, k->n + 5000},
+			    .rows = (uint32_t)m->rows};
 	e->vchannel = arena_printf(k->arena, "src-dml_%d_%" PRId64 "v%d", m->shard, id, m->shard);
 	e->pchannel = arena_printf(k->arena, "src-dml_%d", m->shard);
 	k->out[k->n++] = m->ts;
@@ -389,10 +412,17 @@ static inline size_t kit_all_types(struct kit_column *c, int style, int form)
 	size_t n = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(types); i++, n++)
-		c[n] = (struct kit_column){.type = types[i], .id = 100 + (int64_t)n, .dim = types[i] >= 100 ? 16 : 0,
-					   .form = form, .style = style, .dynamic = types[i] == 23};
+		c[n] = (struct kit_column){.type = types[i],
+					   .id = 100 + (int64_t)n,
+					   .dim = types[i] >= 100 ? 16 : 0,
+					   .form = form,
+					   .style = style,
+					   .dynamic = types[i] == 23};
 	for (size_t i = 0; i < ARRAY_LEN(elements); i++, n++)
-		c[n] = (struct kit_column){.type = 22, .element = elements[i], .id = 100 + (int64_t)n, .form = form,
+		c[n] = (struct kit_column){.type = 22,
+					   .element = elements[i],
+					   .id = 100 + (int64_t)n,
+					   .form = form,
 					   .style = style};
 	return n;
 }

@@ -13,7 +13,8 @@ static inline void kit_run(struct kit *k)
 {
 	struct err err = {0};
 
-	CHECKF(rewrite_window(&k->conf, k->entries, k->out, k->n, k->arena, &k->result, &err) == 0, "%s", err.text);
+	CHECKF(rewrite_window(&k->conf, k->entries, k->out, k->n, k->arena, &k->result, &err) == 0, "%s",
+	       err.text);
 }
 
 struct got_field {
@@ -130,8 +131,8 @@ static inline void got_numbers(struct arena *a, const struct got_field *f, unsig
 }
 
 /* A list message of ScalarField field `which` -> texts. */
-static inline void got_list(struct arena *a, uint32_t which, const uint8_t *p, size_t size, const char ***list,
-			    size_t *n, struct got_column *c);
+static inline void got_list(struct arena *a, uint32_t which, const uint8_t *p, size_t size,
+			    const char ***list, size_t *n, struct got_column *c);
 
 static inline const char *got_array_row(struct arena *a, const uint8_t *p, size_t size, struct got_column *c)
 {
@@ -155,8 +156,8 @@ static inline const char *got_array_row(struct arena *a, const uint8_t *p, size_
 	return arena_strndup(a, text.data, text.len);
 }
 
-static inline void got_list(struct arena *a, uint32_t which, const uint8_t *p, size_t size, const char ***list,
-			    size_t *n, struct got_column *c)
+static inline void got_list(struct arena *a, uint32_t which, const uint8_t *p, size_t size,
+			    const char ***list, size_t *n, struct got_column *c)
 {
 	const uint8_t *end = p + size;
 	struct got_field f;
@@ -173,7 +174,8 @@ static inline void got_list(struct arena *a, uint32_t which, const uint8_t *p, s
 			got_numbers(a, &f, which == 4 ? 4 : 8, list, n, &c->loose);
 		} else {
 			CHECK(f.wire == 2);
-			got_push(a, list, n, which == 8 ? got_array_row(a, f.p, f.n, c) : got_hex(a, f.p, f.n));
+			got_push(a, list, n,
+				 which == 8 ? got_array_row(a, f.p, f.n, c) : got_hex(a, f.p, f.n));
 		}
 	}
 }
@@ -235,7 +237,8 @@ static inline void got_nulls(struct arena *a, struct got_column *c, const char *
 		if (ok)
 			got_push(a, &rows, &count, c->rows[at++]);
 		else
-			got_push(a, &rows, &count, slots ? arena_printf(a, "null in slot %s", c->rows[at++]) : "null");
+			got_push(a, &rows, &count,
+				 slots ? arena_printf(a, "null in slot %s", c->rows[at++]) : "null");
 	}
 	CHECKF(at == c->count, "column %" PRId64 ": %zu values, %zu used", c->id, c->count, at);
 	c->rows = rows;
@@ -403,7 +406,8 @@ static inline struct got *got_out(struct arena *a, const struct out_message *m)
 	CHECK_INT(g->ts_n, m->rows);
 	CHECK_INT(m->is_delete ? g->keys_n : g->ids_n, m->rows);
 	for (size_t i = 0; i < g->column_count; i++)
-		CHECKF(g->columns[i].count == m->rows, "column %zu: %zu rows, want %u", i, g->columns[i].count, m->rows);
+		CHECKF(g->columns[i].count == m->rows, "column %zu: %zu rows, want %u", i,
+		       g->columns[i].count, m->rows);
 	CHECK(strncmp(g->shard, m->pchannel, n) == 0 && g->shard[n] == '_');
 	CHECK(g->replicated && !g->segment && !g->db_id);
 	CHECK(m->msg_id != 0 && m->msg_id >> 63 == 0 && g->msg_id == m->msg_id);
@@ -433,8 +437,8 @@ static inline void got_same_rows(const struct got *out, size_t at, const struct 
 		      a->nullable == b->nullable && (a->dim == b->dim || a->type == 104));
 		CHECK(at + a->count <= b->count);
 		for (size_t r = 0; r < a->count; r++)
-			CHECKF(STREQ(a->rows[r], b->rows[at + r]), "column %" PRId64 " row %zu: %s, want %s", a->id, at + r,
-			       b->rows[at + r], a->rows[r]);
+			CHECKF(STREQ(a->rows[r], b->rows[at + r]), "column %" PRId64 " row %zu: %s, want %s",
+			       a->id, at + r, b->rows[at + r], a->rows[r]);
 	}
 	for (size_t r = 0; r < in->ids_n; r++)
 		CHECK_STR(out->row_ids[at + r], in->row_ids[r]);

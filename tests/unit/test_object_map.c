@@ -46,7 +46,8 @@ TEST(finds_by_source_id_whatever_the_order_of_puts)
 		CHECK(object_map_find(m, ids[i]) != NULL);
 		CHECK_INT(object_map_find(m, ids[i])->target_id, ids[i] + 1000);
 	}
-	CHECK(object_map_find(m, 2) == NULL && object_map_find(m, 901) == NULL && object_map_find(m, -1) == NULL);
+	CHECK(object_map_find(m, 2) == NULL && object_map_find(m, 901) == NULL &&
+	      object_map_find(m, -1) == NULL);
 }
 
 TEST(put_copies_deeply)
@@ -143,7 +144,8 @@ TEST(stored_and_restored_is_the_same)
 	CHECK(object_map_find(again, 6)->dropped && object_map_find(again, 6)->channel_count == 0);
 	CHECK_STR(object_map_find(again, a.source_id)->db, "db1");
 	CHECK(object_map_find(again, a.source_id)->partitions[1].dropped);
-	CHECK(object_map_find(again, a.source_id)->loaded && object_map_find(again, a.source_id)->replicas == 2);
+	CHECK(object_map_find(again, a.source_id)->loaded &&
+	      object_map_find(again, a.source_id)->replicas == 2);
 }
 
 TEST(a_damaged_object_is_refused_and_changes_nothing)

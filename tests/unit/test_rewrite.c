@@ -21,14 +21,19 @@ static void refused(struct kit *k, const char *a, const char *b, const char *c)
 	CHECKF(k->result.message_count == 0, "a message was made, want one without \"%s\"", a);
 	CHECK_INT(k->result.refusal_count, 1);
 	reason = k->result.refusals[0].reason;
-	CHECKF(strstr(reason, a) && strstr(reason, b) && strstr(reason, c), "\"%s\" lacks one of \"%s\", \"%s\", \"%s\"",
-	       reason, a, b, c);
+	CHECKF(strstr(reason, a) && strstr(reason, b) && strstr(reason, c),
+	       "\"%s\" lacks one of \"%s\", \"%s\", \"%s\"", reason, a, b, c);
 }
 
 TEST(insert_has_the_targets_names_ids_and_channel)
 {
 	AUTO(kit_free) struct kit *k = kit_new();
-	struct kit_msg m = {.ts = 1000, .shard = 1, .partition = 92, .rows = 3, .columns = &pk, .column_count = 1,
+	struct kit_msg m = {.ts = 1000,
+			    .shard = 1,
+			    .partition = 92,
+			    .rows = 3,
+			    .columns = &pk,
+			    .column_count = 1,
 			    .msg_id = 55};
 	struct got *g;
 
@@ -51,15 +56,18 @@ TEST(insert_has_the_targets_names_ids_and_channel)
 
 TEST(every_type_comes_through_row_by_row)
 {
-	static const int styles[] = {KIT_PACKED, KIT_SINGLE, KIT_CHUNKS}, forms[] = {KIT_PLAIN, KIT_SLOTS, KIT_COMPACT,
-										      KIT_FULL};
+	static const int styles[] = {KIT_PACKED, KIT_SINGLE, KIT_CHUNKS},
+			 forms[] = {KIT_PLAIN, KIT_SLOTS, KIT_COMPACT, KIT_FULL};
 	struct kit_column columns[32];
 
 	for (size_t s = 0; s < ARRAY_LEN(styles); s++) {
 		for (size_t f = 0; f < ARRAY_LEN(forms); f++) {
 			AUTO(kit_free) struct kit *k = kit_new();
 			size_t n = kit_all_types(columns, styles[s], forms[f]);
-			struct kit_msg m = {.ts = 1000, .rows = 13, .columns = columns, .column_count = n,
+			struct kit_msg m = {.ts = 1000,
+					    .rows = 13,
+					    .columns = columns,
+					    .column_count = n,
 					    .style = styles[s]};
 			struct entry *e = kit_insert(k, &m);
 			struct got *in = got_read(k->arena, e->body, e->size), *g = only(k);
@@ -89,7 +97,11 @@ TEST(delete_with_every_kind_of_key)
 {
 	for (int i = 0; i < 6; i++) {
 		AUTO(kit_free) struct kit *k = kit_new();
-		struct kit_msg m = {.ts = 1000, .first = 4, .rows = 5, .style = i % 2, .legacy_keys = i / 2 == 1,
+		struct kit_msg m = {.ts = 1000,
+				    .first = 4,
+				    .rows = 5,
+				    .style = i % 2,
+				    .legacy_keys = i / 2 == 1,
 				    .varchar_keys = i / 2 == 2};
 		struct entry *e = kit_delete(k, &m);
 		struct got *in = got_read(k->arena, e->body, e->size), *g = only(k);
@@ -140,8 +152,10 @@ TEST(R21_restamped_rows_all_have_the_out_time_others_keep_theirs)
 
 TEST(R21_restamp_rises_keeps_equals_equal_and_stays_above_the_floor)
 {
-	static const cdc_ts in[] = {10, 10, 11, 50, 50, 51, 40, 60}, low[] = {101, 101, 102, 103, 103, 104, 105, 106},
-			    mid[] = {31, 31, 32, 50, 50, 51, 52, 60}, none[] = {10, 10, 11, 50, 50, 51, 52, 60};
+	static const cdc_ts in[] = {10, 10, 11, 50, 50, 51, 40, 60},
+			    low[] = {101, 101, 102, 103, 103, 104, 105, 106},
+			    mid[] = {31, 31, 32, 50, 50, 51, 52, 60},
+			    none[] = {10, 10, 11, 50, 50, 51, 52, 60};
 	struct entry e[8] = {0};
 	cdc_ts out[8];
 
@@ -215,7 +229,8 @@ TEST(J6_no_two_entries_share_an_id)
 TEST(a_producers_retry_is_sent_once)
 {
 	AUTO(kit_free) struct kit *k = kit_new();
-	struct kit_msg m = {.ts = 1000, .rows = 2, .columns = &pk, .column_count = 1, .msg_id = 77}, other = m;
+	struct kit_msg m = {.ts = 1000, .rows = 2, .columns = &pk, .column_count = 1, .msg_id = 77},
+		       other = m;
 
 	k->conf.merge_limit = 0;
 	kit_insert(k, &m);
@@ -239,7 +254,8 @@ TEST(a_producers_retry_is_sent_once)
 TEST(what_was_dropped_vanishes_without_a_word)
 {
 	AUTO(kit_free) struct kit *k = kit_new();
-	struct kit_msg m = {.ts = 1000, .rows = 2, .columns = &pk, .column_count = 1, .collection = 10}, p = m;
+	struct kit_msg m = {.ts = 1000, .rows = 2, .columns = &pk, .column_count = 1, .collection = 10},
+		       p = m;
 
 	kit_insert(k, &m);
 	kit_delete(k, &m);
@@ -256,8 +272,8 @@ TEST(what_was_dropped_vanishes_without_a_word)
 TEST(R23_what_is_not_mapped_is_refused_with_what_is_missing)
 {
 	struct kit_msg m = {.ts = 1000, .rows = 2, .columns = &pk, .column_count = 1};
-	static const char *const want[][2] = {{"collection", "77"}, {"partition", "4711"}, {"vchannel", "src-dml_7"},
-					      {"partition", "-1"}};
+	static const char *const want[][2] = {
+		{"collection", "77"}, {"partition", "4711"}, {"vchannel", "src-dml_7"}, {"partition", "-1"}};
 
 	for (int i = 0; i < 4; i++) {
 		AUTO(kit_free) struct kit *k = kit_new();
@@ -277,7 +293,8 @@ TEST(a_vchannel_outside_its_pchannel_is_refused)
 {
 	AUTO(kit_free) struct kit *k = kit_new();
 	struct target_collection c = *object_map_find(k->map, 9);
-	struct channel_pair ch[] = {{c.channels[0].source_vchannel, (char *)"tgt-dml_33_900v0", (char *)"tgt-dml_3"}};
+	struct channel_pair ch[] = {
+		{c.channels[0].source_vchannel, (char *)"tgt-dml_33_900v0", (char *)"tgt-dml_3"}};
 	struct kit_msg m = {.ts = 1000, .rows = 2};
 
 	c.channels = ch;
@@ -329,14 +346,17 @@ TEST(a_message_cut_anywhere_is_refused)
 		size = e->size;
 		CHECK(size > 50);
 		for (size_t cut = 0; cut < size; cut++) {
-			AUTO_FREE uint8_t *body = xmemdup(whole, cut); /* of its own: a read over the end is seen */
+			AUTO_FREE uint8_t *body =
+				xmemdup(whole, cut); /* of its own: a read over the end is seen */
 			AUTO(arena_free) struct arena *messages = arena_new();
 			struct err err;
 
 			e->body = body;
 			e->size = cut;
-			CHECK(rewrite_window(&k->conf, k->entries, k->out, 1, messages, &k->result, &err) == 0);
-			CHECKF(k->result.message_count == 0 && k->result.refusal_count == 1, "cut at %zu", cut);
+			CHECK(rewrite_window(&k->conf, k->entries, k->out, 1, messages, &k->result, &err) ==
+			      0);
+			CHECKF(k->result.message_count == 0 && k->result.refusal_count == 1, "cut at %zu",
+			       cut);
 			CHECK(strlen(k->result.refusals[0].reason) > 30);
 		}
 		e->body = whole;
@@ -388,14 +408,16 @@ TEST(a_wrong_count_is_refused_with_the_field_and_both_counts)
 		for (size_t i = 0; i < n; i++) {
 			for (int more = -1; more <= 1; more += 2) {
 				AUTO(kit_free) struct kit *k = kit_new();
-				struct kit_msg m = {.ts = 1000, .rows = 7, .columns = columns, .column_count = n};
+				struct kit_msg m = {
+					.ts = 1000, .rows = 7, .columns = columns, .column_count = n};
 				char name[48], counts[48];
 				int have = (form == KIT_COMPACT ? 5 : 7) + more; /* rows 1 and 6 are null */
 
 				columns[i].more = more;
 				kit_insert(k, &m);
 				columns[i].more = 0;
-				snprintf(name, sizeof(name), "\"f%d\" (field %d", (int)(100 + i), (int)(100 + i));
+				snprintf(name, sizeof(name), "\"f%d\" (field %d", (int)(100 + i),
+					 (int)(100 + i));
 				snprintf(counts, sizeof(counts), "%d values, want", have);
 				refused(k, name, counts, "7");
 			}
@@ -411,7 +433,7 @@ TEST(wrong_counts_beside_the_columns_are_refused)
 		int ts, ids, rows;
 		const char *a, *b;
 	} cases[] = {{1, 0, 0, "timestamps: 5", "want 4"}, {-1, 0, 0, "timestamps: 3", "want 4"},
-		     {0, 1, 0, ": 5 values", "want 4"},    {0, -1, 0, ": 3 values", "want 4"},
+		     {0, 1, 0, ": 5 values", "want 4"},	   {0, -1, 0, ": 3 values", "want 4"},
 		     {0, 0, 1, "timestamps: 4", "want 5"}, {0, 0, -4, "num_rows", "0"}};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -535,12 +557,18 @@ TEST(ticks_and_drops_are_what_the_target_expects)
 	CHECK_INT(g->source_id, -1);
 	buf_reset(&b);
 	rewrite_drop_collection(&b, c, 12345);
-	CHECK(memmem(b.data, b.len, "\x12\x03tdb\x1a\x02" "c9\x28\x84\x07", 12) != NULL); /* 2, 3, 5: 900 */
+	CHECK(memmem(b.data, b.len,
+		     "\x12\x03tdb\x1a\x02"
+		     "c9\x28\x84\x07",
+		     12) != NULL); /* 2, 3, 5: 900 */
 	g = got_read(k->arena, b.data, 2 + (size_t)b.data[1]);
 	CHECK(g->type == 101 && g->base_ts == 12345 && g->replicated);
 	buf_reset(&b);
 	rewrite_drop_partition(&b, c, target_partition(c, 92), 12346);
-	CHECK(memmem(b.data, b.len, "\x12\x03tdb\x1a\x02" "c9\x22\x02p1\x30\x84\x07\x38\xaa\x46", 19) != NULL);
+	CHECK(memmem(b.data, b.len,
+		     "\x12\x03tdb\x1a\x02"
+		     "c9\x22\x02p1\x30\x84\x07\x38\xaa\x46",
+		     19) != NULL);
 	g = got_read(k->arena, b.data, 2 + (size_t)b.data[1]);
 	CHECK(g->type == 201 && g->base_ts == 12346 && g->replicated);
 }

@@ -4,8 +4,8 @@
 
 static const struct kit_column pk = {.type = 5, .id = 100};
 
-static struct entry *insert(struct kit *k, cdc_ts ts, int64_t first, int rows, const struct kit_column *columns,
-			    size_t n)
+static struct entry *insert(struct kit *k, cdc_ts ts, int64_t first, int rows,
+			    const struct kit_column *columns, size_t n)
 {
 	struct kit_msg m = {.ts = ts, .first = first, .rows = rows, .columns = columns, .column_count = n};
 
@@ -34,8 +34,12 @@ TEST(every_type_is_joined_row_by_row)
 
 		for (int i = 0; i < 12; i++) { /* packed, one by one and in chunks, next to each other */
 			n = kit_all_types(columns, i % 3, forms[form]);
-			struct kit_msg m = {.ts = 1000 + (cdc_ts)i, .first = i * 20, .rows = 1 + i, .columns = columns,
-					    .column_count = n, .style = i % 3};
+			struct kit_msg m = {.ts = 1000 + (cdc_ts)i,
+					    .first = i * 20,
+					    .rows = 1 + i,
+					    .columns = columns,
+					    .column_count = n,
+					    .style = i % 3};
 			struct entry *e = kit_insert(k, &m);
 
 			in[i] = got_read(k->arena, e->body, e->size);
@@ -170,7 +174,10 @@ TEST(each_vchannel_and_partition_has_its_own_message_deletes_stay_single)
 		int shard;
 		int64_t partition, seq;
 		bool del;
-	} want[] = {{0, 9001, 100, false}, {0, 9001, 101, true}, {1, 9001, 102, false}, {0, 9002, 103, false},
+	} want[] = {{0, 9001, 100, false},
+		    {0, 9001, 101, true},
+		    {1, 9001, 102, false},
+		    {0, 9002, 103, false},
 		    {0, 9001, 106, true}};
 
 	for (int i = 0; i < 8; i++) {
@@ -275,9 +282,15 @@ static void mixed(struct kit *k)
 
 	for (int i = 0; i < 60; i++) {
 		n = kit_all_types(columns, i % 3, KIT_COMPACT);
-		struct kit_msg m = {.ts = 1000 + (cdc_ts)(i / 4), .first = i * 9, .rows = 1 + i % 5, .columns = columns,
-				    .column_count = i % 7 ? n : 1, .shard = i % 2, .partition = 91 + i % 3 / 2,
-				    .collection = i % 11 == 10 ? 8 : 0, .msg_id = (uint64_t)i + 1};
+		struct kit_msg m = {.ts = 1000 + (cdc_ts)(i / 4),
+				    .first = i * 9,
+				    .rows = 1 + i % 5,
+				    .columns = columns,
+				    .column_count = i % 7 ? n : 1,
+				    .shard = i % 2,
+				    .partition = 91 + i % 3 / 2,
+				    .collection = i % 11 == 10 ? 8 : 0,
+				    .msg_id = (uint64_t)i + 1};
 
 		if (m.collection)
 			m.partition = 81;
