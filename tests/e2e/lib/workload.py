@@ -278,6 +278,7 @@ class Workload:
         connections.connect(SECOND_DB, uri=uri, db_name=SECOND_DB, timeout=30)
 
     def create(self) -> None:
+        self.drop()
         for table in self.tables:
             self.create_table(table)
         self.halves()
@@ -489,11 +490,14 @@ class Workload:
         return total
 
     def drop(self) -> None:
-        """Removes all that create and run made."""
+        """Removes all that create and run made, also in an earlier run."""
         for table in self.tables:
-            utility.drop_collection(table.name, using=table.database)
-        utility.drop_collection("scratch")
-        utility.drop_collection("halves")
+            if utility.has_collection(table.name, using=table.database):
+                utility.drop_collection(table.name, using=table.database)
+        left = set(utility.list_collections())
+        for name in ("scratch", "halves"):
+            if name in left:
+                utility.drop_collection(name)
 
 
 def count(name: str, database: str) -> int:

@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the end-to-end tests on the stack whose variables are in the environment (stack.sh env).
+
+    run.py FOLDER [SUBSTRING...]
+
+Test files are [bcf]*.py in this folder, in order of name; tests are functions called test_*, in order of
+definition, and get the shared Cdc. Prints TAP; a failed test does not stop the run. FOLDER: work files.
+"""
+
+import importlib.util
+import sys
+import time
+import traceback
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "lib"))
+
+from cdc import Cdc  # noqa: E402
+
+
+def main() -> int:
+    only = sys.argv[2:]
+    cdc = Cdc(Path(sys.argv[1]))
+    count = failed = 0
+    for path in sorted(HERE.glob("[bcf]*.py")):
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        for name, test in list(vars(module).items()):
+            if not name.startswith("test_") or (only and not any(o in path.stem + "." + name for o in only)):
+                continue
+            count += 1
+            start = time.monotonic()
+            try:
+                if cdc.process is None or cdc.process.poll() is not None:
+                    cdc.start()
+                test(cdc)
+                verdict = "ok"
+            except Exception:
+                failed += 1
+                verdict = "not ok"
+                for line in traceback.format_exc().splitlines() + ["log: " + l for l in cdc.tail().splitlines()]:
+                    print("#", line)
+            print(f"{verdict} {count} - {path.stem}.{name} # {time.monotonic() - start:.1f} s", flush=True)
+    if cdc.process:
+        cdc.end()
+    print(f"1..{count}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
