@@ -335,11 +335,11 @@ static struct ending *ending_find(const struct coll *k, int64_t id)
 	return NULL;
 }
 
-bool ending_due(const struct catalog *c, const struct coll *k, int64_t id, cdc_ts watermark, bool idle)
+bool ending_due(const struct catalog *c, const struct coll *k, int64_t id, cdc_ts prev, bool idle)
 {
 	const struct ending *e = ending_find(k, id);
 
-	return e && c->clock_ms() - e->since_ms >= DROP_WAIT_MS && (idle || watermark >= e->source);
+	return e && c->clock_ms() - e->since_ms >= DROP_WAIT_MS && (idle || prev >= e->source);
 }
 
 /* The wait counts from the first fence that saw it. */

@@ -328,7 +328,7 @@ static bool plan_partitions(struct plan *p, struct coll *k, Jr__KnownCollection 
 
 		if (!partition_over(p->c, k->id, id))
 			continue;
-		if (ending_due(p->c, k, id, p->watermark, p->idle)) {
+		if (ending_due(p->c, k, id, p->prev, p->idle)) {
 			drop_partition(p, k, m, id, RANK_DROP_PARTITION, p->watermark);
 			changed = true;
 		} else {
@@ -517,7 +517,7 @@ static void plan_live(struct plan *p, struct coll *k)
 	bool changed;
 
 	if (coll_over(p->c, k)) {
-		if (ending_due(p->c, k, 0, p->watermark, p->idle))
+		if (ending_due(p->c, k, 0, p->prev, p->idle))
 			drop_collection(p, k, RANK_DROP_COLLECTION, p->watermark);
 		else
 			k->again = true;

@@ -203,8 +203,8 @@ bool coll_wanted(const struct catalog *c, const struct coll *k);
 /* A live collection of that name other than `but`, by the names that were journaled; NULL: none. */
 struct coll *coll_by_name(const struct catalog *c, const char *db, const char *name, const struct coll *but);
 uint64_t name_hash(const char *db, const char *name);
-/* Is there no hope of a Drop record any more (R5)? idle: nothing is read, so none can come. */
-bool ending_due(const struct catalog *c, const struct coll *k, int64_t id, cdc_ts watermark, bool idle);
+/* Is there no hope of a Drop record any more (R5)? Up to prev all were cut; idle: nothing is read. */
+bool ending_due(const struct catalog *c, const struct coll *k, int64_t id, cdc_ts prev, bool idle);
 bool db_to_create(const struct catalog *c, const struct db *d);
 bool db_to_drop(const struct catalog *c, const struct db *d);
 bool has_id(const int64_t *sorted, size_t n, int64_t id);
