@@ -68,7 +68,8 @@ struct writer {
 	sqlite3_stmt *begin, *commit, *add_entry, *add_cut, *set_cut, *clear_positions, *add_position, *set_state,
 		*drop_state;
 	bool full_sync;
-	int64_t wal_bytes;
+	int64_t wal_bytes; /* in use, as of the last commit */
+	int64_t wal_file;  /* its size on disk, when last looked */
 	/* A write failed. What the disk holds of the WAL is unknown (a failed fsync is reported once
 	 * and may drop pages), so the next write first copies everything into the database. */
 	bool suspect;

@@ -99,7 +99,7 @@ int entry_load(sqlite3 *db, const char *path, sqlite3_stmt *row, sqlite3_blob **
 	crc = entry_crc_head(&e);
 	rc = blob_at(db, e.seq, blob);
 	if (rc == SQLITE_OK && (size_t)sqlite3_blob_bytes(*blob) != e.size)
-		rc = SQLITE_CORRUPT;
+		return sql_bad(path, err, "entry %" PRId64 " (seq) is not a blob", e.seq);
 	if (rc == SQLITE_OK && arena) {
 		uint8_t *body = arena_alloc(arena, e.size + 1);
 
@@ -110,7 +110,7 @@ int entry_load(sqlite3 *db, const char *path, sqlite3_stmt *row, sqlite3_blob **
 		rc = body_crc(*blob, e.size, &crc);
 	}
 	if (rc == SQLITE_ERROR) /* not a blob any more */
-		return sql_bad(path, err, "entry %" PRId64 ": %s", e.seq, sqlite3_errmsg(db));
+		return sql_bad(path, err, "entry %" PRId64 " (seq): %s", e.seq, sqlite3_errmsg(db));
 	if (rc != SQLITE_OK)
 		return sql_fail(db, rc, path, "read", err);
 	if (crc != (uint32_t)sqlite3_column_int64(row, 13))

@@ -13,9 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define PAGES_OF_A_CUT ((int64_t)256 << 10) /* beside the bodies: rows, positions, half-full pages */
+
 void journal_measure(struct journal *j)
 {
-	j->w.seg->bytes = file_bytes(j->w.seg->path, NULL);
+	j->w.seg->bytes = file_bytes(j->w.seg->path, &j->w.wal_file);
 }
 
 static int64_t bytes_of_all(const struct journal *j)
@@ -27,28 +29,29 @@ static int64_t bytes_of_all(const struct journal *j)
 	return bytes;
 }
 
+/* What may be on disk after a cut of `more` bytes: until the WAL is empty it is there twice. */
+static int64_t bytes_with(const struct journal *j, int64_t more)
+{
+	return bytes_of_all(j) + j->w.wal_file + 2 * more + PAGES_OF_A_CUT;
+}
+
 int journal_room(struct journal *j, int64_t more, struct err *err)
 {
-	int64_t bytes, wal;
-
 	j->wanted = 0;
-	if (j->max_size <= 0 || bytes_of_all(j) + more <= j->max_size)
+	if (j->max_size <= 0 || bytes_with(j, more) <= j->max_size)
 		return 0;
-	if (j->w.seg) { /* what the WAL holds twice does not count */
-		file_bytes(j->w.seg->path, &wal);
-		if (wal > 0)
-			writer_checkpoint(j, SQLITE_CHECKPOINT_TRUNCATE, NULL);
+	if (j->w.seg && j->w.wal_file > 0) {
+		writer_checkpoint(j, SQLITE_CHECKPOINT_TRUNCATE, NULL);
 		journal_measure(j);
 	}
-	bytes = bytes_of_all(j);
-	if (bytes + more <= j->max_size)
+	if (bytes_with(j, more) <= j->max_size)
 		return 0;
 	j->wanted = more > 0 ? more : 1;
 	return err_set(err, ERR_JOURNAL_FULL,
 		       "journal %s holds %" PRId64 " of at most %" PRId64 " bytes and the next cut has %" PRId64
 		       ". Reading waits (the source keeps the data) until the target has applied more; "
 		       "if the limit is too small, raise it",
-		       j->dir, bytes, j->max_size, more);
+		       j->dir, bytes_of_all(j), j->max_size, more);
 }
 
 int journal_rotate(struct journal *j, struct err *err)
@@ -125,7 +128,7 @@ static bool old_enough(const struct journal *j, const struct segment *seg)
 {
 	struct stat st;
 
-	if (j->wanted && bytes_of_all(j) + j->wanted > j->max_size)
+	if (j->wanted && bytes_with(j, j->wanted) > j->max_size)
 		return true;
 	return stat(seg->path, &st) == 0 && clock_real_ms() / 1000 - st.st_mtime >= j->keep_s;
 }
