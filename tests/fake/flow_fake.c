@@ -72,7 +72,7 @@ static void fake_gate(const bool *closed)
 	pthread_cond_broadcast(&fake.cond);
 }
 
-static void fake_set(bool *gate, bool closed)
+static __attribute__((unused)) void fake_set(bool *gate, bool closed)
 {
 	pthread_mutex_lock(&fake.mutex);
 	*gate = closed;
@@ -81,7 +81,7 @@ static void fake_set(bool *gate, bool closed)
 }
 
 /* Until n calls stand at a gate; false: 10 s passed. */
-static bool fake_wait_waiting(int n)
+static __attribute__((unused)) bool fake_wait_waiting(int n)
 {
 	struct timespec until;
 	int rc = 0;

@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The HTTP API as callers see it: every answer of every request, over a real connection. */
+#include "api_kit.h"
+
+/* ---- transport ---- */
+
+TEST(only_known_paths_and_methods_are_taken)
+{
+	kit_start();
+	CHECK_INT(http("GET", "/", NULL), 404);
+	CHECK_INT(http("POST", "/cdc/", "{}"), 404);
+	CHECK_INT(json_integer_value(at("code")), 404);
+	CHECK_INT(http("GET", "/cdc", NULL), 405);
+	CHECK_STR(ans.allow, "POST");
+	CHECK_INT(json_integer_value(at("code")), 405);
+	CHECK_INT(http("PUT", "/cdc", "{}"), 405);
+	CHECK_INT(http("DELETE", "/cdc", NULL), 405);
+	CHECK_INT(http("HEAD", "/cdc", NULL), 405);
+	CHECK_INT(http("OPTIONS", "/cdc", NULL), 405);
+	CHECK_INT(http("POST", "/healthz", "{}"), 405);
+	CHECK_STR(ans.allow, "GET, HEAD");
+	CHECK_INT(http("HEAD", "/healthz", NULL), 200);
+	CHECK_INT(http("POST", "/cdc?x=1", "{\"request_type\":\"list\"}"), 200);
+	kit_end();
+}
+
+TEST(broken_json_is_400_with_line_and_column)
+{
+	kit_start();
+	CHECK_INT(post("{\"request_type\":"), 400);
+	CHECK(strstr(message(), "line 1, column 16"));
+	CHECK_INT(post("{\n \"request_type\": list}"), 400);
+	CHECK(strstr(message(), "line 2, column"));
+	CHECK_INT(post("{\"request_type\":\"list\"} xx"), 400);
+	CHECK_INT(post(""), 400);
+	CHECK(strstr(message(), "is empty"));
+	CHECK_INT(post("[]"), 400);
+	CHECK_INT(post("null"), 400);
+	CHECK_INT(post("\"list\""), 400);
+	CHECK_INT(post("{\"request_type\":\"list\",\"request_type\":\"get\"}"), 400);
+	CHECK(strstr(message(), "duplicate"));
+	CHECK_INT(post("{\"request_type\":\"get\",\"request_data\":{\"task_id\":\"\\ud800\"}}"), 400);
+	kit_end();
+}
+
+TEST(an_unknown_request_type_lists_the_known_ones_sorted)
+{
+	static const char list[] = "known are create, delete, get, list, pause, position, resume";
+
+	kit_start();
+	CHECK_INT(post("{\"request_type\":\"foo\"}"), 400);
+	CHECK(strstr(message(), list) && strncmp(message(), "request_type: ", 14) == 0);
+	CHECK_INT(post("{}"), 400);
+	CHECK(strstr(message(), list) && strstr(message(), "missing"));
+	CHECK_INT(post("{\"request_type\":\"LIST\"}"), 400);
+	CHECK_INT(post("{\"request_type\":1}"), 400);
+	CHECK_STR(message(), "request_type: must be a string");
+	CHECK_INT(post("{\"request_type\":\"list\",\"request_data\":[]}"), 400);
+	CHECK_STR(message(), "request_data: must be an object");
+	kit_end();
+}
+
+TEST(a_body_over_1_mib_is_413_one_below_is_read)
+{
+	size_t n = (1 << 20) + 1;
+	char *body = xmalloc(n);
+
+	kit_start();
+	memset(body, ' ', n);
+	memcpy(body, "{\"request_type\":\"list\"}", 23);
+	http_to(&ans, "POST", "/cdc", body, (long)n);
+	CHECK_INT(ans.status, 413);
+	CHECK_INT(json_integer_value(at("code")), 413);
+	http_to(&ans, "POST", "/cdc", body, (long)n - 1);
+	CHECK_INT(ans.status, 200);
+	free(body);
+	kit_end();
+}
+
+TEST(unknown_fields_are_named_in_warnings_beside_data)
+{
+	kit_start();
+	CHECK_INT(post("{\"request_type\":\"list\",\"x\":1,\"request_data\":{\"state\":\"Paused\"}}"), 200);
+	CHECK_INT(json_array_size(at("warnings")), 2);
+	CHECK_STR(str_at("warnings.0"), "x: unknown field, ignored");
+	CHECK_STR(str_at("warnings.1"), "state: unknown field, ignored");
+	CHECK(json_is_array(at("data.tasks")));
+	CHECK_INT(req("list", "{}"), 200);
+	CHECK(!at("warnings"));
+	CHECK_INT(req("create", "{" TARGET_A ",\"collection_info\":[{\"name\":\"*\"}]}"), 400);
+	CHECK_STR(str_at("warnings.0"), "collection_info: unknown field, ignored");
+	kit_end();
+}
+
+/* ---- create ---- */
+
+/* The documentation's request and answers. */
+TEST(the_documented_life_of_a_task)
+{
+	char id[64];
+
+	kit_start();
+	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"uri\":\"http://localhost:19530\",\"token\":\"root:Milvus\","
+		      "\"connect_timeout\":10},\"collection_infos\":[{\"name\":\"*\"}]}"), 200);
+	CHECK_INT(strlen(str_at("data.task_id")), 32);
+	snprintf(id, sizeof(id), "%s", str_at("data.task_id"));
+	CHECK_INT(strspn(id, "0123456789abcdef"), 32);
+	CHECK_STR(fake.probed->authorization, "root:Milvus");
+	CHECK_STR(fake.probed->host, "localhost");
+	CHECK_INT(fake.probed->connect_timeout_ms, 10000);
+	CHECK_INT(strlen(fake.uuid), 32);
+	CHECK_INT(fake.starts, 1);
+
+	CHECK_INT(req("list", "{}"), 200);
+	CHECK_INT(json_array_size(at("data.tasks")), 1);
+	CHECK_STR(str_at("data.tasks.0.task_id"), id);
+	CHECK_STR(str_at("data.tasks.0.milvus_connect_param.uri"), "http://localhost:19530");
+	CHECK_INT(json_integer_value(at("data.tasks.0.milvus_connect_param.connect_timeout")), 10);
+	CHECK_STR(str_at("data.tasks.0.collection_infos.0.name"), "*");
+	CHECK_STR(str_at("data.tasks.0.state"), "Running");
+
+	CHECK_INT(req_id("get", id), 200);
+	CHECK_STR(str_at("data.Task.task_id"), id);
+	CHECK_STR(str_at("data.Task.state"), "Running");
+	CHECK(json_equal(at("data.Task"), at("data.task")));
+	CHECK_STR(str_at("data.Task.health.status"), "ok");
+	CHECK(str_at("data.Task.health.since") && str_at("data.Task.health.reason"));
+
+	CHECK_INT(req_id("pause", id), 200);
+	CHECK_STR(ans.text, "{\"code\":200,\"data\":{}}\n");
+	CHECK_INT(fake_paused(id), 1);
+	CHECK_INT(req_id("get", id), 200);
+	CHECK_STR(str_at("data.Task.state"), "Paused");
+	CHECK(strstr(str_at("data.Task.reason"), "Strong"));
+	CHECK_INT(req_id("resume", id), 200);
+	CHECK_STR(ans.text, "{\"code\":200,\"data\":{}}\n");
+	CHECK_INT(fake_paused(id), 0);
+	CHECK_INT(req_id("delete", id), 200);
+	CHECK_STR(ans.text, "{\"code\":200,\"data\":{}}\n");
+	CHECK_INT(fake_paused(id), -1);
+	CHECK(!exists("tasks/", id));
+	CHECK_INT(entries("trash"), 0);
+	CHECK_INT(req_id("get", id), 404);
+	kit_end();
+}
+
+#define INFOS ",\"collection_infos\":[{\"name\":\"c\"}]"
+
+TEST(what_the_caller_got_wrong_is_400_with_the_fields_name)
+{
+	static const struct {
+		const char *data, *field;
+	} cases[] = {
+		{"{}", "milvus_connect_param: is missing"},
+		{"{\"collection_infos\":[{\"name\":\"x\"}]}", "milvus_connect_param: is missing"},
+		{"{\"milvus_connect_param\":{}" INFOS "}", "milvus_connect_param: is missing or empty"},
+		{"{\"milvus_connect_param\":\"x\"" INFOS "}", "milvus_connect_param: must be an object"},
+		{"{\"milvus_connect_param\":{\"host\":\"h\"}" INFOS "}", "milvus_connect_param.port: is missing"},
+		{"{\"milvus_connect_param\":{\"port\":1}" INFOS "}", "milvus_connect_param.host: is missing"},
+		{"{\"milvus_connect_param\":{\"host\":1,\"port\":1}" INFOS "}", "milvus_connect_param.host: must be a str"},
+		{"{\"milvus_connect_param\":{\"host\":\"a b\",\"port\":1}" INFOS "}", "milvus_connect_param.host: is no"},
+		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":\"1\"}" INFOS "}", "milvus_connect_param.port: must be"},
+		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":0}" INFOS "}", "milvus_connect_param.port: must be from"},
+		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":99999}" INFOS "}", "milvus_connect_param.port: must be"},
+		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":1.7}" INFOS "}", "milvus_connect_param.port: must be a w"},
+		{"{\"milvus_connect_param\":{\"uri\":\"::\"}" INFOS "}", "milvus_connect_param.uri: must be http"},
+		{"{\"milvus_connect_param\":{\"uri\":\"ftp://h:1\"}" INFOS "}", "milvus_connect_param.uri: only http"},
+		{"{\"milvus_connect_param\":{\"uri\":\"http://h:1/db\"}" INFOS "}", "milvus_connect_param.uri: must end"},
+		{"{\"milvus_connect_param\":{\"uri\":\"http://a:b@h:1\"}" INFOS "}", "milvus_connect_param.uri: must not hold"},
+		{"{\"milvus_connect_param\":{\"uri\":\"http://h:0\"}" INFOS "}", "milvus_connect_param.uri: must be http"},
+		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":1,\"username\":\"u\"}" INFOS "}",
+		 "milvus_connect_param.password: is missing"},
+		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":1,\"password\":\"p\"}" INFOS "}",
+		 "milvus_connect_param.username: is missing"},
+		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":1,\"connect_timeout\":-1}" INFOS "}",
+		 "milvus_connect_param.connect_timeout: must be from 0"},
+		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":1,\"connect_timeout\":\"9\"}" INFOS "}",
+		 "milvus_connect_param.connect_timeout: must be a whole"},
+		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":1,\"enable_tls\":\"true\"}" INFOS "}",
+		 "milvus_connect_param.enable_tls: must be true or false"},
+		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":1,\"dial_config\":{\"client_pem_path\":\"x\"}}" INFOS "}",
+		 "milvus_connect_param.dial_config.client_key_path: is missing"},
+		{"{" TARGET_A "}", "collection_infos: is missing or empty"},
+		{"{" TARGET_A ",\"collection_infos\":[]}", "collection_infos: is missing or empty"},
+		{"{" TARGET_A ",\"collection_infos\":{\"name\":\"x\"}}", "collection_infos: must be a list"},
+		{"{" TARGET_A ",\"collection_infos\":[\"x\"]}", "collection_infos[0]: must be an object"},
+		{"{" TARGET_A ",\"collection_infos\":[{\"name\":\"a\"},{}]}", "collection_infos[1].name: is missing"},
+		{"{" TARGET_A ",\"collection_infos\":[{\"name\":\"\"}]}", "collection_infos[0].name: is missing or empty"},
+		{"{" TARGET_A ",\"collection_infos\":[{\"name\":5}]}", "collection_infos[0].name: must be a string"},
+		{"{" TARGET_A ",\"collection_infos\":[{\"name\":\"9 bad/name\"}]}", "collection_infos[0].name: must begin"},
+		{"{" TARGET_A ",\"collection_infos\":[{\"name\":\"a/b\"}]}", "collection_infos[0].name: must have only"},
+		{"{" TARGET_A ",\"collection_infos\":[{\"name\":\"a\",\"positions\":{\"v\":\"x\"}}]}",
+		 "collection_infos[0].positions: is not supported"},
+		{"{" TARGET_A ",\"collection_infos\":[{\"name\":\"a\",\"use_start_position\":true}]}",
+		 "collection_infos[0].use_start_position: is not supported"},
+		{"{" TARGET_A ",\"db_collections\":[]}", "db_collections: must be an object"},
+		{"{" TARGET_A ",\"db_collections\":{\"d\":[]}}", "db_collections.d: must be a list"},
+		{"{" TARGET_A ",\"db_collections\":{\"d!\":[{\"name\":\"x\"}]}}", "db_collections.d!: must have only"},
+		{"{" TARGET_A ",\"db_collections\":{\"d\":[{\"name\":\"\"}]}}", "db_collections.d[0].name: is missing"},
+		{"{" TARGET_A INFOS ",\"name_mapping\":[{\"source_db\":\"a\"}]}", "name_mapping: is not supported"},
+		{"{" TARGET_A INFOS ",\"positions\":{\"v\":\"x\"}}", "positions: is not supported"},
+		{"{" TARGET_A INFOS ",\"use_start_position\":true}", "use_start_position: is not supported"},
+		{"{" TARGET_A INFOS ",\"kafka_connect_param\":{\"address\":\"k:1\"}}", "kafka_connect_param: is not supp"},
+		{"{" TARGET_A INFOS ",\"rpc_channel_info\":{\"position\":\"x\"}}", "rpc_channel_info.position: is not supp"},
+		{"{" TARGET_A INFOS ",\"rpc_channel_info\":{\"name\":\"other\"}}", "rpc_channel_info.name: must be the same"},
+		{"{" TARGET_A INFOS ",\"buffer_config\":{\"period\":-1}}", "buffer_config.period: must be from 0"},
+		{"{" TARGET_A INFOS ",\"task_id\":5}", "task_id: must be a string"},
+		{"{" TARGET_A INFOS ",\"task_id\":\"../x\"}", "task_id: must have only"},
+		{"{" TARGET_A INFOS ",\"task_id\":\"a/b\"}", "task_id: must have only"},
+		{"{" TARGET_A INFOS ",\"task_id\":\"..\"}", "task_id: must have only"},
+		{"{" TARGET_A INFOS ",\"disable_auto_start\":1}", "disable_auto_start: must be true or false"},
+	};
+
+	kit_start();
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		CHECKF(req("create", cases[i].data) == 400, "%s: %s", cases[i].data, ans.text);
+		CHECKF(strncmp(message(), cases[i].field, strlen(cases[i].field)) == 0, "%s: got %s", cases[i].data,
+		       message());
+		CHECK_STR(str_at("error"), "INVALID");
+	}
+	CHECK_INT(fake.probes, 0);
+	CHECK_INT(req("list", "{}"), 200);
+	CHECK_INT(json_array_size(at("data.tasks")), 0);
+	kit_end();
+}
+
+TEST(a_name_is_too_long_by_its_bytes_against_maxNameLength)
+{
+	char name[300], data[512];
+
+	kit_start();
+	memset(name, 'n', sizeof(name));
+	name[257] = 0;
+	snprintf(data, sizeof(data), "{" TARGET_A ",\"collection_infos\":[{\"name\":\"%s\"}]}", name);
+	CHECK_INT(req("create", data), 400);
+	CHECK_STR(message(), "collection_infos[0].name: is too long, at most 256 bytes");
+	name[256] = 0;
+	snprintf(data, sizeof(data), "{" TARGET_A ",\"collection_infos\":[{\"name\":\"%s\"}]}", name);
+	CHECK_INT(req("create", data), 200);
+	name[129] = 0;
+	snprintf(data, sizeof(data), "{\"task_id\":\"%s\"}", name);
+	CHECK_INT(req("get", data), 400);
+	CHECK(strstr(message(), "task_id: is too long"));
+	kit_end();
+}
+
+TEST(what_only_tunes_the_peer_is_taken_with_a_warning)
+{
+	kit_start();
+	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"host\":\"127.0.0.1\",\"port\":19530.0,\"channel_num\":16,"
+		      "\"ignore_partition\":true}" INFOS ",\"buffer_config\":{\"period\":1,\"size\":10},"
+		      "\"extra_info\":{\"enable_user_role\":true},\"disable_auto_start\":true,\"foo\":1,"
+		      "\"rpc_channel_info\":{\"name\":\"by-dev-replicate-msg\"},\"name_mapping\":[],\"positions\":null,"
+		      "\"kafka_connect_param\":{}}"), 200);
+	CHECK_INT(json_array_size(at("warnings")), 6);
+	CHECK(strstr(ans.text, "channel_num: has no effect") && strstr(ans.text, "ignore_partition: has no effect"));
+	CHECK(strstr(ans.text, "buffer_config: has no effect") && strstr(ans.text, "extra_info: has no effect"));
+	CHECK(strstr(ans.text, "disable_auto_start: has no effect") && strstr(ans.text, "foo: unknown field"));
+	CHECK_INT(fake.probed->port, 19530);
+	kit_end();
+}
+
+TEST(tls_credentials_and_paths_reach_the_target)
+{
+	kit_start();
+	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"uri\":\"https://127.0.0.1\",\"username\":\"u\",\"password\":\"p\","
+		      "\"connect_timeout\":3,\"dial_config\":{\"server_name\":\"n\",\"ca_pem_path\":\"/ca\","
+		      "\"client_pem_path\":\"/c\",\"client_key_path\":\"/k\"}}" INFOS "}"), 200);
+	CHECK_INT(fake.probed->port, 443);
+	CHECK(fake.probed->tls.enable);
+	CHECK_STR(fake.probed->authorization, "u:p");
+	CHECK_STR(fake.probed->tls.server_name, "n");
+	CHECK_STR(fake.probed->tls.ca_path, "/ca");
+	CHECK_STR(fake.probed->tls.cert_path, "/c");
+	CHECK_STR(fake.probed->tls.key_path, "/k");
+	CHECK_INT(fake.probed->connect_timeout_ms, 3000);
+	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"uri\":\"127.0.0.1:7\"}" INFOS "}"), 200);
+	CHECK_INT(fake.probed->port, 7);
+	CHECK(!fake.probed->tls.enable && !fake.probed->authorization);
+	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"uri\":\"[::1]\"}" INFOS "}"), 200);
+	CHECK_STR(fake.probed->host, "::1");
+	CHECK_INT(fake.probed->port, 19530);
+	kit_end();
+}
+
+TEST(several_names_and_databases_are_one_selection)
+{
+	kit_start();
+	CHECK_INT(req("create", "{" TARGET_A ",\"task_id\":\"t\",\"collection_infos\":[{\"name\":\"a\"},{\"name\":\"b\"}],"
+		      "\"db_collections\":{\"d\":[{\"name\":\"x\"},{\"name\":\"y\"}],\"e\":[{\"name\":\"*\"}]}}"), 200);
+	CHECK_INT(fake.selected, 5);
+	CHECK_INT(req_id("get", "t"), 200);
+	CHECK_STR(str_at("data.Task.collection_infos.1.name"), "b");
+	CHECK_STR(str_at("data.Task.db_collections.d.1.name"), "y");
+	CHECK_INT(req("create", "{" TARGET_A ",\"db_collections\":{\"e\":[{\"name\":\"q\"}]}}"), 409);
+	CHECK_INT(req("create", "{" TARGET_A ",\"db_collections\":{\"default\":[{\"name\":\"a\"}]}}"), 409);
+	CHECK_INT(req("create", "{" TARGET_A ",\"db_collections\":{\"d\":[{\"name\":\"z\"}]}}"), 200);
+	kit_end();
+}
+
+TEST(the_same_collections_to_the_same_target_are_409_however_it_is_spelled)
+{
+	kit_start();
+	create("one", "a");
+	CHECK_INT(req("create", "{" TARGET_A ",\"collection_infos\":[{\"name\":\"a\"}]}"), 409);
+	CHECK(strstr(message(), "task one already replicates default.a"));
+	CHECK_INT(fake.probes, 1); /* not asked: the spelling told */
+	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"host\":\"localhost\",\"port\":19530},"
+		      "\"collection_infos\":[{\"name\":\"a\"}]}"), 409);
+	CHECK_STR(str_at("error"), "DUPLICATE");
+	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"uri\":\"http://127.0.0.1:19530/\"},"
+		      "\"collection_infos\":[{\"name\":\"*\"}]}"), 409);
+	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"host\":\"localhost\",\"port\":19531},"
+		      "\"collection_infos\":[{\"name\":\"a\"}]}"), 200);
+	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"host\":\"localhost\",\"port\":19530},"
+		      "\"collection_infos\":[{\"name\":\"b\"}]}"), 200);
+	CHECK_INT(req_id("delete", "one"), 200);
+	create("one", "a");
+	kit_end();
+}
+
+TEST(an_id_that_exists_is_409_and_the_first_task_stays)
+{
+	kit_start();
+	create("my-task.1_x", "a");
+	CHECK_INT(req("create", "{" TARGET_A ",\"collection_infos\":[{\"name\":\"b\"}],\"task_id\":\"my-task.1_x\"}"), 409);
+	CHECK(strstr(message(), "my-task.1_x"));
+	CHECK_INT(req_id("get", "my-task.1_x"), 200);
+	CHECK_STR(str_at("data.Task.collection_infos.0.name"), "a");
+	kit_end();
+}
+
+TEST(maxTaskNum_is_kept)
+{
+	kit_start();
+	kit_conf->max_task_num = 1;
+	create("one", "a");
+	CHECK_INT(req("create", "{" TARGET_A ",\"collection_infos\":[{\"name\":\"b\"}]}"), 429);
+	CHECK(strstr(message(), "maxTaskNum"));
+	kit_end();
+}
+
+/* ---- requests about one task ---- */
+
+TEST(requests_about_a_task_need_its_id)
+{
+	static const char *const types[] = {"get", "pause", "resume", "delete", "position"};
+
+	kit_start();
+	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		CHECK_INT(req(types[i], "{}"), 400);
+		CHECK_STR(message(), "task_id: is missing or empty");
+		CHECK_INT(req(types[i], "{\"task_id\":\"\"}"), 400);
+		CHECK_INT(req(types[i], "{\"task_id\":null}"), 400);
+		CHECK_INT(req(types[i], "{\"task_id\":5}"), 400);
+		CHECK_STR(message(), "task_id: must be a string");
+		CHECK_INT(req(types[i], "{\"task_id\":\"nope\"}"), 404);
+		CHECK_STR(message(), "task_id: there is no task nope");
+		CHECK_INT(req(types[i], "{\"task_id\":\"../x\"}"), 404);
+		CHECK_INT(req(types[i], "null"), 400);
+	}
+	CHECK_INT(req("delete", "{\"task_id\":\"nope\",\"ignore_not_found\":true}"), 200);
+	CHECK_INT(req("delete", "{\"task_id\":\"nope\",\"ignore_not_found\":false}"), 404);
+	CHECK_INT(req("delete", "{\"task_id\":\"nope\",\"ignore_not_found\":\"true\"}"), 400);
+	kit_end();
+}
+
+TEST(pause_and_resume_are_idempotent_and_quick)
+{
+	kit_start();
+	create("t", "a");
+	for (int i = 0; i < 2; i++) {
+		CHECK_INT(req_id("pause", "t"), 200);
+		CHECKF(ans.seconds < 0.1, "%f s", ans.seconds);
+		CHECK_INT(fake_paused("t"), 1);
+	}
+	for (int i = 0; i < 2; i++) {
+		CHECK_INT(req_id("resume", "t"), 200);
+		CHECKF(ans.seconds < 0.1, "%f s", ans.seconds);
+		CHECK_INT(fake_paused("t"), 0);
+	}
+	kit_end();
+}
+
+TEST(health_and_progress_are_those_of_the_flow)
+{
+	kit_start();
+	create("t", "a");
+	fake.status.captured = 30;
+	fake.status.journaled = 20;
+	fake.status.applied = 10;
+	fake.status.lag_ms = 1500;
+	fake.status.reader = (struct health){.status = HEALTH_RETRYING, .code = ERR_SOURCE_LOST, .since_ms = 1000,
+					     .reason = "kafka k:1 is away"};
+	CHECK_INT(req_id("get", "t"), 200);
+	CHECK_STR(str_at("data.task.state"), "Running");
+	CHECK_STR(str_at("data.task.health.status"), "retrying");
+	CHECK_STR(str_at("data.task.health.reason"), "kafka k:1 is away");
+	CHECK_STR(str_at("data.task.health.since"), "1970-01-01T00:00:01.000Z");
+	CHECK_STR(str_at("data.task.health.error"), "SOURCE_LOST");
+	CHECK_INT(json_integer_value(at("data.task.progress.captured")), 30);
+	CHECK_INT(json_integer_value(at("data.task.progress.journaled")), 20);
+	CHECK_INT(json_integer_value(at("data.task.progress.applied")), 10);
+	CHECK_INT(json_integer_value(at("data.task.progress.lag_ms")), 1500);
+	fake.status.applier = (struct health){.status = HEALTH_HELD, .reason = "bad \xff text"};
+	CHECK_INT(req_id("get", "t"), 200);
+	CHECK_STR(str_at("data.task.health.status"), "held");
+	CHECK_STR(str_at("data.task.health.reason"), "bad ? text");
+	fake.status.reader = fake.status.applier = (struct health){0};
+	fake.status.held_collections = 2;
+	CHECK_INT(req_id("get", "t"), 200);
+	CHECK_STR(str_at("data.task.health.status"), "held");
+	CHECK(strstr(str_at("data.task.health.reason"), "2 collections"));
+	kit_end();
+}
+
+TEST(positions_are_in_the_peers_shape)
+{
+	kit_start();
+	create("t", "a");
+	CHECK_INT(req_id("position", "t"), 200);
+	CHECK_INT(json_array_size(at("data.positions")), 0);
+	fake.positions[0] = (struct flow_position){.pchannel = "p0", .id = 258, .ts = 7000ULL << 18};
+	fake.positions[1] = (struct flow_position){.pchannel = "by-dev-replicate-msg", .id = 1, .ts = 1};
+	fake.position_count = 2;
+	fake.status.applied_ts = 5000ULL << 18;
+	CHECK_INT(req_id("position", "t"), 200);
+	CHECK_INT(json_array_size(at("data.positions")), 1);
+	CHECK_STR(str_at("data.positions.0.channel_name"), "p0");
+	CHECK_INT(json_integer_value(at("data.positions.0.time")), 7000);
+	CHECK_INT(json_integer_value(at("data.positions.0.tt")), 7000LL << 18);
+	/* 0a 02 'p' '0', 12 08 02 01 00*6, 20 varint(7000 << 18) */
+	CHECK_STR(str_at("data.positions.0.msg_id"), "CgJwMBIIAgEAAAAAAAAggICA6wY=");
+	CHECK_STR(str_at("data.op_positions.0.channel_name"), "by-dev-replicate-msg");
+	CHECK_INT(json_array_size(at("data.op_positions")), 1);
+	CHECK_INT(json_integer_value(at("data.target_positions.0.time")), 5000);
+	kit_end();
+}
+
+/* ---- health and metrics ---- */
+
+TEST(healthz_is_503_only_when_a_worker_is_stuck)
+{
+	kit_start();
+	CHECK_INT(http("GET", "/healthz", NULL), 200);
+	create("t", "a");
+	fake.status.reader.status = HEALTH_RETRYING;
+	CHECK_INT(http("GET", "/healthz", NULL), 200);
+	CHECK_INT(json_integer_value(at("retrying")), 1);
+	fake.status.applier_silent_ms = 10000;
+	CHECK_INT(http("GET", "/healthz", NULL), 503);
+	CHECK_STR(str_at("status"), "stuck");
+	kit_end();
+}
+
+TEST(metrics_have_bounded_labels)
+{
+	kit_start();
+	create("t", "a");
+	fake.status.applied = 77;
+	fake.status.lag_ms = 1500;
+	for (int i = 0; i < 5; i++) {
+		char body[64];
+
+		snprintf(body, sizeof(body), "{\"request_type\":\"made_up_%d\"}", i);
+		CHECK_INT(post(body), 400);
+	}
+	CHECK_INT(http("GET", "/metrics", NULL), 200);
+	CHECK(strstr(ans.text, "milvus_cdc_applied_rows_total{task_id=\"t\"} 77\n"));
+	CHECK(strstr(ans.text, "milvus_cdc_lag_seconds{task_id=\"t\"} 1.5\n"));
+	CHECK(strstr(ans.text, "milvus_cdc_task_state{task_id=\"t\",state=\"Running\"} 1\n"));
+	CHECK(strstr(ans.text, "milvus_cdc_task_state{task_id=\"t\",state=\"Paused\"} 0\n"));
+	CHECK(strstr(ans.text, "milvus_cdc_requests_total{request_type=\"unknown\",result=\"INVALID\"} 5\n"));
+	CHECK(strstr(ans.text, "milvus_cdc_requests_total{request_type=\"create\",result=\"OK\"} 1\n"));
+	CHECK(!strstr(ans.text, "made_up"));
+	CHECK_INT(http("GET", "/cdc/metrics", NULL), 200);
+	kit_end();
+}
+
+TEST_MAIN()

@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tasks over time: failures of create, restarts, crashes, requests side by side, secrets. */
+#include "api_kit.h"
+
+#include "../../src/control/task_store.h"
+
+#define ALL ",\"collection_infos\":[{\"name\":\"*\"}]"
+
+static bool no_tasks(void)
+{
+	return req("list", "{}") == 200 && json_array_size(at("data.tasks")) == 0;
+}
+
+/* ---- failures of create ---- */
+
+static void create_fails(struct err *slot, int code, const char *text, int status)
+{
+	kit_start();
+	err_set(slot, code, "%s", text);
+	CHECK_INT(req("create", "{" TARGET_A ALL ",\"task_id\":\"t\"}"), status);
+	CHECK_STR(str_at("error"), err_name(code));
+	CHECK_STR(message(), text);
+	CHECK(no_tasks());
+	CHECK(!exists("tasks/", "t"));
+	CHECK_INT(entries("trash"), 0);
+	*slot = (struct err){0};
+	create("t", "*"); /* nothing is left that would be in the way, R30 */
+	kit_end();
+}
+
+TEST(a_target_that_cannot_be_reached_is_502_with_its_address)
+{
+	create_fails(&fake.probe, ERR_TARGET_LOST, "127.0.0.1:19530: connection refused", 502);
+}
+
+TEST(a_target_that_refuses_the_credentials_is_502)
+{
+	create_fails(&fake.probe, ERR_TARGET_AUTH, "127.0.0.1:19530 refuses", 502);
+}
+
+TEST(a_target_that_is_no_milvus_is_502)
+{
+	create_fails(&fake.probe, ERR_TARGET_BAD, "127.0.0.1:19530 is no Milvus", 502);
+}
+
+TEST(a_source_that_is_away_is_503)
+{
+	create_fails(&fake.same, ERR_SOURCE_LOST, "etcd e:1 is away", 503);
+	create_fails(&fake.create, ERR_SOURCE_LOST, "kafka k:1 is away", 503);
+}
+
+TEST(a_folder_that_cannot_be_opened_takes_row_and_folder_back)
+{
+	create_fails(&fake.open, ERR_JOURNAL_IO, "disk full", 500);
+}
+
+TEST(a_target_that_takes_no_replicated_messages_is_502_and_says_what_to_set)
+{
+	kit_start();
+	fake.no_replicate = true;
+	CHECK_INT(req("create", "{" TARGET_A ALL "}"), 502);
+	CHECK_STR(str_at("error"), "TARGET_BAD");
+	CHECK(strstr(message(), "common.ttMsgEnabled: false") && strstr(message(), "127.0.0.1:19530"));
+	CHECK_INT(fake.creates, 0);
+	CHECK(no_tasks());
+	kit_end();
+}
+
+TEST(the_source_as_its_own_target_is_400)
+{
+	kit_start();
+	fake.same_answer = 1;
+	CHECK_INT(req("create", "{" TARGET_A ALL "}"), 400);
+	CHECK(strncmp(message(), "milvus_connect_param: ", 22) == 0 && strstr(message(), "is the source itself"));
+	CHECK_INT(fake.creates, 0);
+	CHECK(no_tasks());
+	kit_end();
+}
+
+TEST(a_name_that_cannot_be_resolved_is_502)
+{
+	kit_start();
+	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"host\":\"no.such.invalid\",\"port\":19530}" ALL "}"), 502);
+	CHECK(strstr(message(), "no.such.invalid:19530"));
+	CHECK(no_tasks());
+	kit_end();
+}
+
+TEST(without_a_source_create_is_503_and_the_daemon_runs)
+{
+	kit_start();
+	free(kit_conf->source.kafka.address);
+	kit_conf->source.kafka.address = NULL;
+	CHECK_INT(req("create", "{" TARGET_A ALL "}"), 503);
+	CHECK_STR(str_at("error"), "NO_SOURCE");
+	CHECK_INT(http("GET", "/healthz", NULL), 200);
+	CHECK(json_is_false(at("source_configured")));
+	CHECK(no_tasks());
+	kit_end();
+}
+
+/* ---- restarts ---- */
+
+TEST(a_restart_keeps_tasks_and_wishes_as_they_were)
+{
+	char uuid[64];
+
+	kit_start();
+	create("run", "a");
+	create("rest", "b");
+	snprintf(uuid, sizeof(uuid), "%s", fake.uuid);
+	CHECK_INT(req_id("pause", "rest"), 200);
+	kit_down();
+	CHECK_INT(fake.alive, 0);
+	kit_up();
+	CHECK_INT(fake.alive, 2);
+	CHECK_INT(fake_paused("run"), 0);
+	CHECK_INT(fake_paused("rest"), 1);
+	CHECK_INT(req("list", "{}"), 200);
+	CHECK_STR(str_at("data.tasks.0.task_id"), "run");
+	CHECK_STR(str_at("data.tasks.0.state"), "Running");
+	CHECK_STR(str_at("data.tasks.1.state"), "Paused");
+	CHECK_STR(str_at("data.tasks.1.collection_infos.0.name"), "b");
+	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"host\":\"localhost\",\"port\":19530},"
+		      "\"collection_infos\":[{\"name\":\"a\"}]}"), 409);
+	CHECK_INT(req_id("resume", "rest"), 200);
+	kit_down();
+	kit_up();
+	CHECK_INT(fake_paused("rest"), 0);
+	kit_end();
+}
+
+/* A row as a crash leaves it. */
+static void leave(const char *id, enum task_row_state state, bool with_folder)
+{
+	AUTO_FREE char *path = xasprintf("%s/control.db", kit_dir), *dir = xasprintf("%s/tasks/%s", kit_dir, id);
+	struct selection_item item = {"default", "c"};
+	struct target_conf t = {.host = "h", .port = 1, .connect_timeout_ms = 1};
+	struct task_row r = {.id = (char *)id, .source_uuid = "u", .resolved = "", .shown = "{}", .state = state,
+			     .target = &t, .selection = {&item, 1}};
+	struct task_store *s;
+
+	CHECK_INT(task_store_open(&s, path, &kit_err), 0);
+	CHECK_INT(task_store_add(s, &r, &kit_err), 0);
+	task_store_close(s);
+	if (with_folder)
+		CHECK_INT(mkdir(dir, 0700), 0);
+}
+
+TEST(start_up_removes_tasks_that_were_half_made_or_half_deleted_R30)
+{
+	kit_start();
+	create("keep", "a");
+	kit_down();
+	leave("made1", TASK_CREATING, false);
+	leave("made2", TASK_CREATING, true);
+	leave("gone1", TASK_DELETING, true);
+	leave("gone2", TASK_DELETING, false);
+	kit_up();
+	CHECK_INT(req("list", "{}"), 200);
+	CHECK_INT(json_array_size(at("data.tasks")), 1);
+	CHECK_STR(str_at("data.tasks.0.task_id"), "keep");
+	CHECK_INT(entries("tasks"), 1);
+	CHECK_INT(entries("trash"), 0);
+	create("made1", "b");
+	create("gone1", "c");
+	kit_end();
+}
+
+TEST(start_up_empties_the_trash_and_keeps_folders_without_a_row)
+{
+	char path[128];
+
+	kit_start();
+	kit_down();
+	snprintf(path, sizeof(path), "%s/trash/old.1", kit_dir);
+	CHECK_INT(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/tasks/lost", kit_dir);
+	CHECK_INT(mkdir(path, 0700), 0);
+	kit_up();
+	CHECK_INT(entries("trash"), 0);
+	CHECK_INT(entries("tasks"), 0);
+	CHECK_INT(entries("orphaned"), 1);
+	kit_end();
+}
+
+TEST(a_task_that_cannot_be_opened_is_held_and_the_others_run_R16)
+{
+	char cmd[128];
+
+	kit_start();
+	create("good", "a");
+	create("bad", "b");
+	kit_down();
+	snprintf(cmd, sizeof(cmd), "rm -r %s/tasks/bad", kit_dir);
+	CHECK_INT(system(cmd), 0);
+	kit_up();
+	CHECK_INT(fake.alive, 1);
+	CHECK_INT(req_id("get", "bad"), 200);
+	CHECK_STR(str_at("data.task.state"), "Running");
+	CHECK_STR(str_at("data.task.health.status"), "held");
+	CHECK_STR(str_at("data.task.health.error"), "JOURNAL_BAD");
+	CHECK_INT(req_id("pause", "bad"), 200);
+	CHECK_INT(req_id("position", "bad"), 200);
+	CHECK_INT(req_id("get", "good"), 200);
+	CHECK_STR(str_at("data.task.health.status"), "ok");
+	CHECK_INT(req_id("delete", "bad"), 200);
+	kit_end();
+}
+
+TEST(a_task_whose_opening_may_heal_is_opened_again)
+{
+	kit_start();
+	create("t", "a");
+	kit_down();
+	err_set(&fake.open, ERR_JOURNAL_IO, "disk full");
+	kit_up();
+	CHECK_INT(req_id("get", "t"), 200);
+	CHECK_STR(str_at("data.task.health.status"), "retrying");
+	CHECK_INT(req_id("pause", "t"), 200);
+	tasks_retry(kit_tasks);
+	CHECK_INT(fake.alive, 0);
+	fake.open = (struct err){0};
+	tasks_retry(kit_tasks);
+	CHECK_INT(fake.alive, 1);
+	CHECK_INT(fake_paused("t"), 1);
+	CHECK_INT(req_id("get", "t"), 200);
+	CHECK_STR(str_at("data.task.health.status"), "ok");
+	kit_end();
+}
+
+TEST(tasks_stay_when_the_source_is_taken_out_of_the_configuration)
+{
+	char *address;
+
+	kit_start();
+	create("t", "a");
+	kit_down();
+	address = TAKE(kit_conf->source.kafka.address);
+	kit_up();
+	CHECK_INT(req_id("get", "t"), 200);
+	CHECK_STR(str_at("data.task.health.error"), "NO_SOURCE");
+	kit_down();
+	kit_conf->source.kafka.address = address;
+	kit_up();
+	CHECK_INT(fake.alive, 1);
+	kit_end();
+}
+
+TEST(a_second_daemon_on_the_same_folder_is_refused_R32)
+{
+	struct tasks *second = NULL;
+	char pid[32];
+
+	kit_start();
+	CHECK_INT(tasks_open(&second, kit_conf, &kit_err), -ERR_LOCKED);
+	snprintf(pid, sizeof(pid), "process %d", (int)getpid());
+	CHECK(!second && strstr(kit_err.text, kit_dir) && strstr(kit_err.text, pid));
+	kit_end();
+}
+
+TEST(the_data_directory_and_the_store_are_private)
+{
+	char path[128];
+	struct stat st;
+
+	kit_start();
+	CHECK_INT(stat(kit_dir, &st), 0);
+	CHECK_INT(st.st_mode & 0777, 0700);
+	snprintf(path, sizeof(path), "%s/control.db", kit_dir);
+	CHECK_INT(stat(path, &st), 0);
+	CHECK_INT(st.st_mode & 0777, 0600);
+	kit_end();
+}
+
+/* ---- side by side ---- */
+
+struct call {
+	pthread_t thread;
+	const char *body;
+	struct answer answer;
+};
+
+static void *call_main(void *arg)
+{
+	struct call *c = arg;
+
+	http_to(&c->answer, "POST", "/cdc", c->body, (long)strlen(c->body));
+	return NULL;
+}
+
+static void call_begin(struct call *c, const char *body)
+{
+	*c = (struct call){.body = body};
+	CHECK_INT(pthread_create(&c->thread, NULL, call_main, c), 0);
+}
+
+static long call_end(struct call *c)
+{
+	long status;
+
+	pthread_join(c->thread, NULL);
+	status = c->answer.status;
+	answer_free(&c->answer);
+	return status;
+}
+
+#define CREATE(id, rest) "{\"request_type\":\"create\",\"request_data\":{\"task_id\":\"" id "\"," TARGET_A rest "}}"
+
+TEST(a_create_that_waits_for_its_target_holds_up_nobody)
+{
+	struct call slow;
+
+	kit_start();
+	create("other", "a");
+	fake_set(&fake.probe_gate, true);
+	call_begin(&slow, CREATE("slow", ",\"collection_infos\":[{\"name\":\"b\"}]"));
+	CHECK(fake_wait_waiting(1));
+	CHECK_INT(req_id("pause", "other"), 200);
+	CHECKF(ans.seconds < 0.1, "%f s", ans.seconds);
+	CHECK_INT(req("list", "{}"), 200);
+	CHECK_INT(json_array_size(at("data.tasks")), 2);
+	CHECK_INT(req_id("get", "slow"), 200);
+	CHECK_STR(str_at("data.task.state"), "Initial");
+	CHECK_INT(req_id("pause", "slow"), 409);
+	CHECK_INT(req_id("delete", "slow"), 409);
+	CHECK_INT(req_id("position", "slow"), 200);
+	CHECK_INT(http("GET", "/metrics", NULL), 200);
+	/* its id and its collections are taken already */
+	CHECK_INT(req("create", "{" TARGET_A ",\"collection_infos\":[{\"name\":\"z\"}],\"task_id\":\"slow\"}"), 409);
+	CHECK_INT(req("create", "{" TARGET_A ",\"collection_infos\":[{\"name\":\"b\"}]}"), 409);
+	CHECK(strstr(message(), "being created"));
+	fake_set(&fake.probe_gate, false);
+	CHECK_INT(call_end(&slow), 200);
+	CHECK_INT(req_id("get", "slow"), 200);
+	CHECK_STR(str_at("data.task.state"), "Running");
+	kit_end();
+}
+
+TEST(of_two_creates_with_two_spellings_of_a_target_one_wins)
+{
+	struct call a, b;
+	long sa, sb;
+
+	kit_start();
+	fake_set(&fake.probe_gate, true);
+	call_begin(&a, CREATE("a", ALL));
+	call_begin(&b, "{\"request_type\":\"create\",\"request_data\":{\"task_id\":\"b\",\"milvus_connect_param\":"
+		       "{\"host\":\"localhost\",\"port\":19530}" ALL "}}");
+	CHECK(fake_wait_waiting(2));
+	fake_set(&fake.probe_gate, false);
+	sa = call_end(&a);
+	sb = call_end(&b);
+	CHECKF((sa == 200) + (sb == 200) == 1 && (sa == 409) + (sb == 409) == 1, "%ld %ld", sa, sb);
+	CHECK_INT(fake.alive, 1);
+	kit_end();
+}
+
+TEST(a_task_that_is_being_deleted_is_gone_for_all_but_its_name)
+{
+	struct call del;
+
+	kit_start();
+	create("t", "a");
+	fake_set(&fake.close_gate, true);
+	call_begin(&del, "{\"request_type\":\"delete\",\"request_data\":{\"task_id\":\"t\"}}");
+	CHECK(fake_wait_waiting(1));
+	CHECK_INT(req_id("get", "t"), 404);
+	CHECK_INT(req_id("delete", "t"), 404);
+	CHECK_INT(req_id("pause", "t"), 404);
+	CHECK(no_tasks());
+	/* its writer still closes: nobody else may write there yet */
+	CHECK_INT(req("create", "{" TARGET_A ",\"collection_infos\":[{\"name\":\"a\"}]}"), 409);
+	fake_set(&fake.close_gate, false);
+	CHECK_INT(call_end(&del), 200);
+	create("t", "a");
+	kit_end();
+}
+
+TEST(stopping_does_not_wait_for_a_create_that_hangs_and_the_next_start_clears_up)
+{
+	struct call slow;
+	int64_t began;
+
+	kit_start();
+	create("t", "a");
+	fake_set(&fake.create_gate, true);
+	call_begin(&slow, CREATE("slow", ",\"collection_infos\":[{\"name\":\"b\"}]"));
+	CHECK(fake_wait_waiting(1));
+	began = clock_mono_ms();
+	tasks_stop(kit_tasks);
+	CHECK(!tasks_drain(kit_tasks, 300));
+	CHECK(clock_mono_ms() - began < 1500);
+	CHECK_INT(req("create", "{" TARGET_A ",\"collection_infos\":[{\"name\":\"c\"}]}"), 503);
+	CHECK_STR(str_at("error"), "STOPPED");
+	CHECK_INT(http("GET", "/healthz", NULL), 503);
+	fake_set(&fake.create_gate, false);
+	CHECK_INT(call_end(&slow), 503);
+	kit_down();
+	kit_up();
+	CHECK_INT(req("list", "{}"), 200);
+	CHECK_INT(json_array_size(at("data.tasks")), 1);
+	CHECK_INT(entries("tasks"), 1);
+	kit_end();
+}
+
+/* Many requests at once over few names: for the thread sanitizer, and no task may be left over. */
+static void *storm_main(void *arg)
+{
+	static const char *const bodies[] = {
+		CREATE("s", ",\"collection_infos\":[{\"name\":\"s\"}]"),
+		"{\"request_type\":\"pause\",\"request_data\":{\"task_id\":\"s\"}}",
+		"{\"request_type\":\"list\"}",
+		"{\"request_type\":\"position\",\"request_data\":{\"task_id\":\"s\"}}",
+		"{\"request_type\":\"delete\",\"request_data\":{\"task_id\":\"s\"}}"};
+	struct answer a = {0};
+	long *bad = arg;
+
+	for (size_t i = 0; i < 40; i++) {
+		http_to(&a, "POST", "/cdc", bodies[i % ARRAY_LEN(bodies)], (long)strlen(bodies[i % ARRAY_LEN(bodies)]));
+		if (a.status != 200 && a.status != 404 && a.status != 409)
+			*bad = a.status;
+	}
+	answer_free(&a);
+	return NULL;
+}
+
+TEST(a_storm_of_requests_leaves_nothing_behind)
+{
+	pthread_t threads[4];
+	long bad[4] = {0};
+
+	kit_start();
+	for (int i = 0; i < 4; i++)
+		CHECK_INT(pthread_create(&threads[i], NULL, storm_main, &bad[i]), 0);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	for (int i = 0; i < 4; i++)
+		CHECK_INT(bad[i], 0);
+	CHECK_INT(req("delete", "{\"task_id\":\"s\",\"ignore_not_found\":true}"), 200);
+	CHECK_INT(fake.alive, 0);
+	CHECK_INT(entries("tasks"), 0);
+	CHECK_INT(entries("trash"), 0);
+	kit_end();
+}
+
+/* ---- secrets ---- */
+
+#define SECRET "s3cr3t-Pa55"
+
+static struct buf heard; /* every answer of the test below */
+
+static long say(const char *body)
+{
+	long status = post(body);
+
+	buf_adds(&heard, ans.text);
+	return status;
+}
+
+static void everything_with_a_secret(void)
+{
+	static const char with[] = "\"milvus_connect_param\":{\"host\":\"127.0.0.1\",\"port\":19530,\"username\":\"root\","
+				   "\"password\":\"" SECRET "\"}";
+	char body[1024];
+
+	snprintf(body, sizeof(body), "{\"request_type\":\"create\",\"request_data\":{\"task_id\":\"t\",%s" ALL "}}", with);
+	CHECK_INT(say(body), 200);
+	CHECK_STR(fake.probed->authorization, "root:" SECRET);
+	CHECK_INT(say(body), 409);
+	snprintf(body, sizeof(body), "{\"request_type\":\"create\",\"request_data\":{%s,\"task_id\":\"!\"}}", with);
+	CHECK_INT(say(body), 400);
+	CHECK_INT(say("{\"request_type\":\"create\",\"request_data\":{\"milvus_connect_param\":{\"uri\":"
+		      "\"http://root:" SECRET "@h:1\"}" ALL "}}"), 400);
+	CHECK_INT(say("{\"request_type\":\"create\",\"request_data\":{\"milvus_connect_param\":{\"token\":"
+		      "[\"" SECRET "\"],\"host\":\"h\",\"port\":1}" ALL "}}"), 400);
+	CHECK_INT(say("{\"request_type\":\"create\",\"request_data\":{\"password\":\"" SECRET "\" \"" SECRET "\"}}"), 400);
+	CHECK_INT(say("{\"request_type\":\"create\",\"request_data\":{\"milvus_connect_param\":{\"host\":\"127.0.0.1\","
+		      "\"port\":7,\"token\":\"" SECRET "\",\"username\":\"u\",\"password\":\"" SECRET "\","
+		      "\"Password\":\"" SECRET "\"}" ALL ",\"task_id\":\"u\"}}"), 200);
+	CHECK_STR(fake.probed->authorization, SECRET);
+	err_set(&fake.probe, ERR_TARGET_AUTH, "127.0.0.1:8 refuses");
+	CHECK_INT(say("{\"request_type\":\"create\",\"request_data\":{\"milvus_connect_param\":{\"host\":\"127.0.0.1\","
+		      "\"port\":8,\"token\":\"" SECRET "\"}" ALL "}}"), 502);
+	fake.probe = (struct err){0};
+	CHECK_INT(say("{\"request_type\":\"list\"}"), 200);
+	CHECK_INT(say("{\"request_type\":\"get\",\"request_data\":{\"task_id\":\"t\"}}"), 200);
+	CHECK_INT(say("{\"request_type\":\"position\",\"request_data\":{\"task_id\":\"t\"}}"), 200);
+	CHECK_INT(http("GET", "/metrics", NULL), 200);
+	buf_adds(&heard, ans.text);
+}
+
+TEST(credentials_are_in_no_answer_no_log_and_survive_a_restart)
+{
+	char path[64];
+	int log_fd, saved = dup(STDERR_FILENO);
+	AUTO_BUF struct buf logged = {0};
+	char chunk[4096];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/tmp/cdc-log-%d", (int)getpid());
+	kit_start();
+	log_fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	CHECK(log_fd >= 0 && saved >= 0);
+	unlink(path);
+	log_open(LOG_LVL_DEBUG);
+	dup2(log_fd, STDERR_FILENO);
+	everything_with_a_secret();
+	kit_down();
+	kit_up();
+	CHECK_INT(req_id("get", "t"), 200);
+	buf_adds(&heard, ans.text);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	lseek(log_fd, 0, SEEK_SET);
+	while ((n = read(log_fd, chunk, sizeof(chunk))) > 0)
+		buf_add(&logged, chunk, (size_t)n);
+	close(log_fd);
+	buf_adds(&logged, "");
+	CHECK(strstr((char *)logged.data, "task t: created")); /* it is the log */
+	CHECK(!strstr((char *)logged.data, SECRET));
+	CHECK(strstr((char *)heard.data, "\"task_id\":\"t\""));
+	CHECK(!strstr((char *)heard.data, SECRET));
+	buf_free(&heard);
+	kit_end();
+}
+
+TEST_MAIN()
