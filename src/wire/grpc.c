@@ -24,8 +24,9 @@
 #include <unistd.h>
 
 #define POLL_MS 100              /* between two questions to conf.poll */
-#define MAX_HEADERS (64 << 10)   /* bytes of all header lines of one answer */
+#define MAX_HEADERS (16 << 10)   /* bytes of all header lines of one answer */
 #define UPLOAD_BUFFER 262144L    /* libcurl's 64 KiB costs a quarter of the throughput */
+#define PROBE_MS 1000            /* that grpc_probe() may take */
 #define RESERVE_MAX (1 << 20)    /* of a reply, before its bytes are there */
 
 void wire_init(void)
@@ -431,6 +432,14 @@ static void begin(struct grpc_exchange *x, bool reuse)
 	buf_reset(x->reply);
 }
 
+/* Connected in the clear, and nothing came back that libcurl takes for HTTP/2. */
+static bool worth_a_probe(const struct grpc_exchange *x, CURLcode rc)
+{
+	return rc != CURLE_OK && rc != CURLE_OPERATION_TIMEDOUT && x->end == END_NONE && x->started && !x->reuse &&
+	       x->http_status == 0 && !x->g->c.tls.enable &&
+	       clock_mono_ms() - x->begin_ms < x->timeout_ms - PROBE_MS;
+}
+
 int grpc_call(struct grpc *g, const char *method, const void *req, size_t n, int deadline_ms,
 	      struct buf *reply, int *status, struct err *err)
 {
@@ -466,6 +475,8 @@ int grpc_call(struct grpc *g, const char *method, const void *req, size_t n, int
 		*status = x.grpc_status;
 	if (grpc_answered(&x))
 		return 0;
+	if (worth_a_probe(&x, rc))
+		x.peer = grpc_probe(g);
 	ret = grpc_fail(&x, rc, err);
 	buf_reset(reply);
 	return ret;

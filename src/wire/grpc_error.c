@@ -254,13 +254,16 @@ static int fail_transfer(const struct grpc_exchange *x, CURLcode rc, struct err 
 	    (rc == CURLE_SEND_ERROR && x->req_size > HUGE_REQUEST))
 		return err_set(err, ERR_TOO_LARGE, "%s: %s: the server broke off a request of %zu bytes: it is over the "
 			       "server's limit for messages", x->g->where, x->method, x->req_size);
-	if (strstr(x->curl_text, "expected SETTINGS"))
-		return err_set(err, c->foreign, "%s: %s: the server does not speak HTTP/2, so it is not gRPC%s; check "
-			       "the address and the port", x->g->where, x->method,
-			       c->tls.enable ? "" : " (or it wants TLS: then use https://)");
+	if (x->peer == PEER_TLS)
+		return err_set(err, c->foreign, "%s: %s: the server wants TLS: use https:// or turn TLS on",
+			       x->g->where, x->method);
+	if (x->peer == PEER_HTTP1 || x->peer == PEER_OTHER)
+		return err_set(err, c->foreign, "%s: %s: this is %s, not gRPC; check the address and the port",
+			       x->g->where, x->method,
+			       x->peer == PEER_HTTP1 ? "a web server without HTTP/2" : "no HTTP/2 server");
 	if (x->http_status == 0 && c->tls.enable && c->tls.cert_path)
 		hint = " (it may refuse our client certificate)";
-	else if (x->http_status == 0 && !c->tls.enable && !x->reuse)
+	else if (x->http_status == 0 && !c->tls.enable && !x->reuse && x->peer != PEER_HTTP2)
 		hint = " (if it wants TLS, use https://)";
 	return err_set(err, c->lost, "%s: %s: connection lost%s: %s", x->g->where, x->method, hint,
 		       x->curl_text[0] ? x->curl_text : curl_easy_strerror(rc));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What grpc.c (makes the exchange) and grpc_error.c (says what came of it) share. Nothing here is
- * for anyone else. An exchange is one request and its answer, on the stack of one grpc_call().
+ * What grpc.c (makes the exchange), grpc_probe.c and grpc_error.c (say what came of it) share.
+ * Nothing here is for anyone else. An exchange is one request and its answer, on the stack of one
+ * grpc_call().
  */
 #ifndef CDC_WIRE_GRPC_PRIV_H
 #define CDC_WIRE_GRPC_PRIV_H
@@ -25,6 +26,9 @@ struct grpc {
 /* Why we ended a transfer ourselves. */
 enum grpc_end { END_NONE, END_STOPPED, END_TOO_BIG, END_BAD_FRAME, END_BAD_HEADERS };
 
+/* What answers at the address, if it is not what it should be. */
+enum grpc_peer { PEER_UNKNOWN, PEER_HTTP2, PEER_HTTP1, PEER_TLS, PEER_OTHER };
+
 struct grpc_exchange {
 	struct grpc *g;
 	const char *method;
@@ -47,11 +51,14 @@ struct grpc_exchange {
 	int grpc_status;    /* -1: none */
 	char message[512];  /* grpc-message, decoded, printable UTF-8 */
 	enum grpc_end end;
+	enum grpc_peer peer;
 	char curl_text[CURL_ERROR_SIZE];
 };
 
 /* Percent-decodes a header value of n bytes into printable, valid UTF-8 (other bytes become '?'). */
 void grpc_decode_message(const char *s, size_t n, char *ret, size_t ret_size);
+/* Greets the server on a connection of its own (without TLS) and looks at what it says. */
+enum grpc_peer grpc_probe(const struct grpc *g);
 /* True if a complete answer with grpc-status 0 is in x->reply. */
 bool grpc_answered(const struct grpc_exchange *x);
 /* Fills *err for an exchange that did not succeed and returns the negative code. */
