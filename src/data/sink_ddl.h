@@ -3,6 +3,16 @@
  * DDL entries onto a Milvus target, idempotently: look first, act on the difference, so that a
  * repeat after a crash at any point does the rest and nothing twice (R18). Everything is compared
  * by mapped ID before it is dropped (R25).
+ *
+ * Drops: with ttMsgEnabled: false the target's own Drop RPC leaves its data node consuming the
+ * vchannels (and a dropped partition's segments growing) for ever; what ends them is the drop message
+ * in each pchannel. Seen on a real 2.3.5: the message works before or after the RPC, with or without a
+ * tick between, once or twice, and harms no other collection on the pchannel. So messages go first,
+ * then the RPC, and a repeat sends both again.
+ *
+ * The target refuses to drop a loaded partition or index: it is released, and loaded again after the
+ * drop when the map says that the source has it loaded (so a repeat after a crash between the two
+ * loads it, too).
  */
 #ifndef CDC_DATA_SINK_DDL_H
 #define CDC_DATA_SINK_DDL_H
@@ -16,6 +26,9 @@ struct sink_ddl {
 	/* Sends serialized messages to one target pchannel without a tick (drop messages). */
 	int (*send)(void *arg, const char *pchannel, const struct pb_bytes *msgs, size_t n, cdc_ts ts, struct err *err);
 	void *send_arg;
+	/* Told in words when an entry was applied otherwise than it says (fewer replicas); may be NULL. */
+	void (*note)(void *arg, const char *text);
+	void *note_arg;
 };
 
 /*

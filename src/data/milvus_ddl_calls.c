@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The target's RPCs that change metadata. Each is one attempt and changes nothing but the target;
+ * base carries the operation's time, which becomes the object's creation time there.
+ */
+#include "milvus_priv.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+/* These RPCs answer with a bare status. */
+static int change(struct milvus *m, const char *rpc, const ProtobufCMessage *req, struct milvus_status *st,
+		  struct err *err, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+
+static int change(struct milvus *m, const char *rpc, const ProtobufCMessage *req, struct milvus_status *st,
+		  struct err *err, const char *fmt, ...)
+{
+	AUTO(arena_free) struct arena *arena = arena_new();
+	Mv__Status *answer;
+	char what[600];
+	va_list ap;
+	int rc;
+
+	if (st)
+		*st = (struct milvus_status){0};
+	if ((rc = milvus_call(m, rpc, req, &mv__status__descriptor, arena, &answer, err)) < 0)
+		return rc;
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	return milvus_check(m, rpc, what, answer, st, err);
+}
+
+int milvus_create_collection(struct milvus *m, const char *db, const char *name,
+			     const Mv__CollectionSchema *schema, int shards, int consistency,
+			     Mv__KeyValuePair **props, size_t n_props, int64_t partitions, cdc_ts t,
+			     struct milvus_status *st, struct err *err)
+{
+	AUTO_BUF struct buf packed = {0};
+	Mv__CreateCollectionRequest req = MV__CREATE_COLLECTION_REQUEST__INIT;
+	struct milvus_base base;
+
+	milvus_base_init(&base, t);
+	buf_reserve(&packed, mv__collection_schema__get_packed_size(schema));
+	packed.len = mv__collection_schema__pack(schema, packed.data);
+	req.msg_base = &base.base;
+	req.db_name = (char *)milvus_db(db);
+	req.collection_name = (char *)name;
+	req.schema = (ProtobufCBinaryData){.len = packed.len, .data = packed.data};
+	req.shards_num = shards;
+	req.consistency_level = consistency;
+	req.properties = props;
+	req.n_properties = n_props;
+	req.num_partitions = partitions;
+	return change(m, "CreateCollection", &req.base, st, err, "%s.%s", milvus_db(db), name);
+}
+
+int milvus_drop_collection(struct milvus *m, const char *db, const char *name, cdc_ts t,
+			   struct milvus_status *st, struct err *err)
+{
+	Mv__DropCollectionRequest req = MV__DROP_COLLECTION_REQUEST__INIT;
+	struct milvus_base base;
+
+	milvus_base_init(&base, t);
+	req.msg_base = &base.base;
+	req.db_name = (char *)milvus_db(db);
+	req.collection_name = (char *)name;
+	return change(m, "DropCollection", &req.base, st, err, "%s.%s", milvus_db(db), name);
+}
+
+static int change_partition(struct milvus *m, const char *rpc, const char *db, const char *coll,
+			    const char *part, cdc_ts t, struct milvus_status *st, struct err *err)
+{
+	Mv__PartitionRequest req = MV__PARTITION_REQUEST__INIT;
+	struct milvus_base base;
+
+	milvus_base_init(&base, t);
+	req.msg_base = &base.base;
+	req.db_name = (char *)milvus_db(db);
+	req.collection_name = (char *)coll;
+	req.partition_name = (char *)part;
+	return change(m, rpc, &req.base, st, err, "%s.%s partition %s", milvus_db(db), coll, part);
+}
+
+int milvus_create_partition(struct milvus *m, const char *db, const char *coll, const char *part, cdc_ts t,
+			    struct milvus_status *st, struct err *err)
+{
+	return change_partition(m, "CreatePartition", db, coll, part, t, st, err);
+}
+
+int milvus_drop_partition(struct milvus *m, const char *db, const char *coll, const char *part, cdc_ts t,
+			  struct milvus_status *st, struct err *err)
+{
+	return change_partition(m, "DropPartition", db, coll, part, t, st, err);
+}
+
+int milvus_create_index(struct milvus *m, const char *db, const char *coll, const char *field,
+			const char *index, Mv__KeyValuePair **params, size_t n_params, cdc_ts t,
+			struct milvus_status *st, struct err *err)
+{
+	Mv__CreateIndexRequest req = MV__CREATE_INDEX_REQUEST__INIT;
+	struct milvus_base base;
+
+	milvus_base_init(&base, t);
+	req.msg_base = &base.base;
+	req.db_name = (char *)milvus_db(db);
+	req.collection_name = (char *)coll;
+	req.field_name = (char *)field;
+	req.index_name = (char *)index;
+	req.extra_params = params;
+	req.n_extra_params = n_params;
+	return change(m, "CreateIndex", &req.base, st, err, "%s.%s field %s index %s", milvus_db(db), coll,
+		      field, index);
+}
+
+int milvus_drop_index(struct milvus *m, const char *db, const char *coll, const char *field,
+		      const char *index, cdc_ts t, struct milvus_status *st, struct err *err)
+{
+	Mv__DropIndexRequest req = MV__DROP_INDEX_REQUEST__INIT;
+	struct milvus_base base;
+
+	milvus_base_init(&base, t);
+	req.msg_base = &base.base;
+	req.db_name = (char *)milvus_db(db);
+	req.collection_name = (char *)coll;
+	req.field_name = (char *)field;
+	req.index_name = (char *)index;
+	return change(m, "DropIndex", &req.base, st, err, "%s.%s field %s index %s", milvus_db(db), coll,
+		      field, index);
+}
+
+int milvus_load(struct milvus *m, const char *db, const char *coll, int replicas, cdc_ts t,
+		struct milvus_status *st, struct err *err)
+{
+	Mv__LoadCollectionRequest req = MV__LOAD_COLLECTION_REQUEST__INIT;
+	struct milvus_base base;
+
+	milvus_base_init(&base, t);
+	req.msg_base = &base.base;
+	req.db_name = (char *)milvus_db(db);
+	req.collection_name = (char *)coll;
+	req.replica_number = replicas;
+	return change(m, "LoadCollection", &req.base, st, err, "%s.%s with %d replicas", milvus_db(db), coll,
+		      replicas);
+}
+
+int milvus_release(struct milvus *m, const char *db, const char *coll, cdc_ts t, struct milvus_status *st,
+		   struct err *err)
+{
+	Mv__ReleaseCollectionRequest req = MV__RELEASE_COLLECTION_REQUEST__INIT;
+	struct milvus_base base;
+
+	milvus_base_init(&base, t);
+	req.msg_base = &base.base;
+	req.db_name = (char *)milvus_db(db);
+	req.collection_name = (char *)coll;
+	return change(m, "ReleaseCollection", &req.base, st, err, "%s.%s", milvus_db(db), coll);
+}
+
+static int change_database(struct milvus *m, const char *rpc, const char *db, cdc_ts t,
+			   struct milvus_status *st, struct err *err)
+{
+	Mv__DatabaseRequest req = MV__DATABASE_REQUEST__INIT;
+	struct milvus_base base;
+
+	milvus_base_init(&base, t);
+	req.msg_base = &base.base;
+	req.db_name = (char *)milvus_db(db);
+	return change(m, rpc, &req.base, st, err, "%s", milvus_db(db));
+}
+
+int milvus_create_database(struct milvus *m, const char *db, cdc_ts t, struct milvus_status *st,
+			   struct err *err)
+{
+	return change_database(m, "CreateDatabase", db, t, st, err);
+}
+
+int milvus_drop_database(struct milvus *m, const char *db, cdc_ts t, struct milvus_status *st,
+			 struct err *err)
+{
+	return change_database(m, "DropDatabase", db, t, st, err);
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See sink_ddl.h. One entry is one step: look at the target, do what is missing, put the changed
+ * collection into the map. The map changes before the caller has stored it, so a step whose work the
+ * map already shows as done still answers the collection's object: the caller's commit may have failed.
+ * This file: the dispatch, what all steps share, and databases.
+ */
+#include "sink_ddl_priv.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+void ddl_note(struct ddl *d, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	if (!d->sink->note)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	d->sink->note(d->sink->note_arg, text);
+}
+
+void ddl_keep(struct ddl *d, const struct target_collection *c)
+{
+	object_map_put(d->sink->map, c);
+	d->twin = object_map_find(d->sink->map, d->entry->collection_id);
+}
+
+int ddl_find(struct ddl *d, enum ddl_found *ret, struct err *err)
+{
+	Mv__DescribeCollectionResponse *have;
+	int rc = milvus_describe(d->milvus, d->twin->db, d->twin->name, d->arena, &have, err);
+
+	if (rc < 0)
+		return rc;
+	*ret = !have ? DDL_MISSING : have->collection_id == d->twin->target_id ? DDL_OURS : DDL_OTHER;
+	return 0;
+}
+
+int ddl_need(struct ddl *d, struct err *err)
+{
+	enum ddl_found found;
+	int rc;
+
+	if ((rc = ddl_find(d, &found, err)) < 0 || found == DDL_OURS)
+		return rc;
+	return err_set(err, ERR_TARGET_REFUSED,
+		       "%s: the target's collection %s.%s (ID %" PRId64
+		       ") is gone%s: it was dropped there by somebody "
+		       "else; drop the source's collection or make the task anew",
+		       kind_name(d->entry->kind), d->twin->db, d->twin->name, d->twin->target_id,
+		       found == DDL_OTHER ? ", another one has its name" : "");
+}
+
+int ddl_send_drop(struct ddl *d, const struct buf *msg, struct err *err)
+{
+	struct pb_bytes bytes = {msg->data, msg->len};
+	const struct target_collection *c = d->twin;
+
+	for (size_t i = 0; i < c->channel_count; i++) {
+		const char *pchannel = c->channels[i].target_pchannel;
+		bool sent = false;
+		int rc;
+
+		for (size_t k = 0; k < i && !sent; k++)
+			sent = STREQ(c->channels[k].target_pchannel, pchannel);
+		if (sent)
+			continue;
+		if ((rc = d->sink->send(d->sink->send_arg, pchannel, &bytes, 1, d->ts, err)) < 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* --- databases ----------------------------------------------------------------------------------- */
+
+static bool is_default(const char *db)
+{
+	return !db || !*db || STREQ(db, "default");
+}
+
+static int database_exists(struct ddl *d, const char *db, bool *ret, struct err *err)
+{
+	Mv__ListDatabasesResponse *list;
+	int rc = milvus_list_databases(d->milvus, d->arena, &list, err);
+
+	if (rc < 0)
+		return rc;
+	*ret = false;
+	for (size_t i = 0; i < list->n_db_names; i++)
+		*ret = *ret || STREQ(list->db_names[i], db);
+	return 0;
+}
+
+int ddl_ensure_database(struct ddl *d, const char *db, struct err *err)
+{
+	struct milvus_status st;
+	bool exists;
+	int rc;
+
+	if (is_default(db))
+		return 0;
+	if ((rc = database_exists(d, db, &exists, err)) < 0 || exists)
+		return rc;
+	rc = milvus_create_database(d->milvus, db, d->ts, &st, err);
+	if (rc == -ERR_TARGET_REFUSED && strstr(st.reason, "already exist")) /* somebody else was faster */
+		return 0;
+	return rc;
+}
+
+static int drop_database(struct ddl *d, const char *db, struct err *err)
+{
+	Mv__ShowCollectionsResponse *list;
+	char names[400] = "";
+	bool exists;
+	int rc;
+
+	if (is_default(db))
+		return 0; /* cannot be dropped anywhere */
+	if ((rc = database_exists(d, db, &exists, err)) < 0 || !exists)
+		return rc;
+	if ((rc = milvus_show_collections(d->milvus, db, d->arena, &list, err)) < 0)
+		return rc;
+	if (list->n_collection_names == 0)
+		return milvus_drop_database(d->milvus, db, d->ts, NULL, err);
+	for (size_t i = 0, at = 0; i < list->n_collection_names && at < sizeof(names) - 1; i++)
+		at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s", i ? ", " : "",
+				       list->collection_names[i]);
+	return err_set(err, ERR_TARGET_REFUSED,
+		       "drop database: %s on the target still has %zu collections: %s; they are not this "
+		       "task's, drop or "
+		       "move them there",
+		       db, list->n_collection_names, names);
+}
+
+/* --- dispatch ------------------------------------------------------------------------------------ */
+
+static int apply(struct ddl *d, struct err *err)
+{
+	const char *db =
+		d->body->database && *d->body->database->name ? d->body->database->name : d->body->db_name;
+
+	switch (d->entry->kind) {
+	case KIND_CREATE_DATABASE:
+		return ddl_ensure_database(d, db, err);
+	case KIND_DROP_DATABASE:
+		return drop_database(d, db, err);
+	case KIND_CREATE_COLLECTION:
+		return d->twin && d->twin->dropped ? 0 : ddl_create_collection(d, err);
+	default:
+		break;
+	}
+	if (!d->twin || d->twin->dropped)
+		return 0;
+	switch (d->entry->kind) {
+	case KIND_DROP_COLLECTION:
+		return ddl_drop_collection(d, err);
+	case KIND_CREATE_PARTITION:
+		return ddl_create_partition(d, err);
+	case KIND_DROP_PARTITION:
+		return ddl_drop_partition(d, err);
+	case KIND_CREATE_INDEX:
+		return ddl_create_index(d, err);
+	case KIND_DROP_INDEX:
+		return ddl_drop_index(d, err);
+	case KIND_LOAD:
+		return ddl_load(d, err);
+	case KIND_RELEASE:
+		return ddl_release(d, err);
+	default: /* FLUSH is a hint and not applied here */
+		return 0;
+	}
+}
+
+int sink_ddl_apply(struct sink_ddl *sink, const struct entry *e, cdc_ts out_ts, struct arena *arena,
+		   struct apply_object **ret, size_t *ret_count, struct err *err)
+{
+	struct arena_pb alloc = arena_pb(arena);
+	struct ddl d = {.sink = sink, .milvus = sink->milvus, .entry = e, .ts = out_ts, .arena = arena};
+	struct apply_object *object;
+	int rc;
+
+	d.body = jr__ddl__unpack((ProtobufCAllocator *)&alloc, e->size, e->body);
+	if (!d.body)
+		return err_set(err, ERR_JOURNAL_BAD,
+			       "journal entry %" PRId64 " (%s): its body (%zu bytes) cannot be read", e->seq,
+			       kind_name(e->kind), e->size);
+	d.twin = e->collection_id ? object_map_find(sink->map, e->collection_id) : NULL;
+	if ((rc = apply(&d, err)) < 0)
+		return rc;
+	object = arena_alloc(arena, sizeof(*object));
+	if (d.twin)
+		*object = object_map_store(d.twin, arena);
+	*ret = object;
+	*ret_count = d.twin ? 1 : 0;
+	return 0;
+}
