@@ -7,15 +7,12 @@
  *
  * Nothing of an answer is taken before all of it was found to come from our source (R6). If a value
  * cannot be read after that, `seen` is marked stale: nothing is derived until a whole reading succeeds.
- * The fields of a collection are ten times larger than all else and never change: they are read once,
- * when it is about to be journaled. Reader's thread.
+ * Reader's thread.
  */
 #include "catalog_priv.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-static const uint8_t tombstone[] = {0xe2, 0x9b, 0xbc};
 
 /* The subtrees below <root>; each ends with '/', so that 1 is not 10. */
 static const char *const range_path[RANGE_COUNT] = {
@@ -157,11 +154,6 @@ static int parse_db(struct item *it, const struct etcd_kv *kv, ProtobufCAllocato
 	return value_set(it, m->state, m->created_time, m->name);
 }
 
-static bool is_tombstone(const struct etcd_kv *kv)
-{
-	return kv->size == sizeof(tombstone) && memcmp(kv->value, tombstone, sizeof(tombstone)) == 0;
-}
-
 static int parse_value(struct catalog *c, struct item *it, const struct etcd_kv *kv)
 {
 	struct arena_pb pb = arena_pb(c->scratch);
@@ -170,7 +162,7 @@ static int parse_value(struct catalog *c, struct item *it, const struct etcd_kv 
 	free(it->data);
 	it->data = NULL;
 	it->size = 0;
-	it->gone = is_tombstone(kv);
+	it->gone = etcd_tombstone(kv);
 	if (it->gone || it->kind == ITEM_OTHER)
 		return 0;
 	it->data = xmemdup(kv->value, kv->size);
@@ -392,7 +384,7 @@ static int check_default(const struct catalog *c, const struct reading *r, size_
 		*created = it->created;
 		return 0;
 	}
-	m = is_tombstone(kv) ? NULL : mv__database_info__unpack(NULL, kv->size, kv->value);
+	m = etcd_tombstone(kv) ? NULL : mv__database_info__unpack(NULL, kv->size, kv->value);
 	good = m && m->state != DB_DROPPING && m->state != DB_DROPPED;
 	if (good)
 		*created = m->created_time;
@@ -482,7 +474,8 @@ static void refresh_dirty(struct catalog *c)
 	c->dirty_count = n;
 }
 
-static int apply(struct catalog *c, const struct reading *r, size_t n, uint64_t default_created, struct err *err)
+/* *again: keys were deleted from a prefix of which this reading has not all keys. */
+static int apply(struct catalog *c, const struct reading *r, size_t n, bool *again, struct err *err)
 {
 	int rc;
 
@@ -491,27 +484,34 @@ static int apply(struct catalog *c, const struct reading *r, size_t n, uint64_t 
 			if ((rc = apply_changes(c, (enum range)k, &r[i].changed[k], err)) < 0)
 				return rc;
 	for (int k = 0; k < RANGE_COUNT; k++) {
-		const struct etcd_range *last = &r[n - 1].changed[k];
+		const struct etcd_range *last = &r[n - 1].changed[k], *keys = r[n - 1].keys[k];
 
-		if (r[n - 1].keys[k])
-			sweep(c, (enum range)k, r[n - 1].keys[k]);
-		if ((int64_t)c->ranges[k].count != last->total)
+		if (keys)
+			sweep(c, (enum range)k, keys);
+		if ((int64_t)c->ranges[k].count == last->total)
+			continue;
+		if (keys)
 			return err_set(err, ERR_SOURCE_WAIT, "etcd: %s holds %lld keys, %zu were found; reading all again",
 				       last->key, (long long)last->total, c->ranges[k].count);
+		*again = true;
 	}
 	take_clock(c, &r[n - 1].clock);
 	c->revision = r[n - 1].answer.revision;
-	if (!c->source.set)
-		c->source = (struct known_source){.set = true,
-						  .cluster_id = r[0].answer.cluster_id,
-						  .default_created = default_created,
-						  .revision = c->revision,
-						  .root = xstrdup(c->meta)};
-	spread_databases(c);
 	return 0;
 }
 
-static int read_seen(struct catalog *c, int64_t deadline, struct err *err)
+static void first_source(struct catalog *c, const struct reading *r, uint64_t default_created)
+{
+	if (!c->source.set)
+		c->source = (struct known_source){.set = true,
+						  .cluster_id = r->answer.cluster_id,
+						  .default_created = default_created,
+						  .revision = c->revision,
+						  .root = xstrdup(c->meta)};
+}
+
+/* Brings `seen` to a later revision of etcd. *again: call again, it is not exact yet. */
+static int read_seen(struct catalog *c, int64_t deadline, bool *again, struct err *err)
 {
 	AUTO(arena_free) struct arena *arena = arena_new();
 	struct reading r[2] = {0};
@@ -527,162 +527,36 @@ static int read_seen(struct catalog *c, int64_t deadline, struct err *err)
 		rc = read_once(c, &r[1], whole, r[0].answer.revision + 1, deadline, arena, err);
 		if (rc < 0 || (rc = check_store(c, &r[1], err)) < 0)
 			return rc;
-		if (r[1].answer.cluster_id != r[0].answer.cluster_id || r[1].answer.revision < r[0].answer.revision)
+		if (r[1].answer.revision < r[0].answer.revision)
 			return err_set(err, ERR_SOURCE_WAIT, "etcd: two endpoints gave different answers");
 		n = 2;
 	}
 	if ((rc = check_default(c, r, n, &default_created, err)) < 0)
 		return rc;
-	if ((rc = apply(c, r, n, default_created, err)) < 0) {
+	if ((rc = apply(c, r, n, again, err)) < 0) {
 		c->stale = true;
 		return rc;
 	}
 	c->stale = false;
+	first_source(c, &r[0], default_created);
+	spread_databases(c);
 	refresh_dirty(c);
-	return 0;
-}
-
-/* --- fields --- */
-
-static int field_cmp(const void *pa, const void *pb)
-{
-	const Mv__FieldSchema *a = *(Mv__FieldSchema *const *)pa, *b = *(Mv__FieldSchema *const *)pb;
-
-	return a->field_id < b->field_id ? -1 : a->field_id > b->field_id;
-}
-
-static int function_cmp(const void *pa, const void *pb)
-{
-	const Mv__FunctionSchema *a = *(Mv__FunctionSchema *const *)pa, *b = *(Mv__FunctionSchema *const *)pb;
-
-	return a->id < b->id ? -1 : a->id > b->id;
-}
-
-static int bad_value(const struct etcd_kv *kv, struct err *err)
-{
-	return err_set(err, ERR_SOURCE_FORMAT, "etcd: the value of %s cannot be read", kv->key);
-}
-
-/* Keeps fields and functions of k; without a primary key they are not all there yet. */
-static int take_schema(struct coll *k, const struct etcd_range *fields, const struct etcd_range *functions,
-		       struct arena *arena, struct err *err)
-{
-	Mv__CollectionSchema schema = MV__COLLECTION_SCHEMA__INIT;
-	struct arena_pb pb = arena_pb(arena);
-	ProtobufCAllocator *a = (ProtobufCAllocator *)&pb;
-	bool key = false;
-
-	schema.fields = arena_alloc(arena, (fields->kv_count + 1) * sizeof(*schema.fields));
-	schema.functions = arena_alloc(arena, (functions->kv_count + 1) * sizeof(*schema.functions));
-	for (size_t i = 0; i < fields->kv_count; i++) {
-		Mv__FieldSchema *f;
-
-		if (is_tombstone(&fields->kvs[i]))
-			continue;
-		if (!(f = mv__field_schema__unpack(a, fields->kvs[i].size, fields->kvs[i].value)))
-			return bad_value(&fields->kvs[i], err);
-		if (f->field_id < 100)
-			continue; /* RowID and Timestamp: every Milvus makes its own */
-		key |= f->is_primary_key;
-		schema.enable_dynamic_field |= f->is_dynamic;
-		schema.fields[schema.n_fields++] = f;
-	}
-	for (size_t i = 0; i < functions->kv_count; i++) {
-		Mv__FunctionSchema *f;
-
-		if (is_tombstone(&functions->kvs[i]))
-			continue;
-		if (!(f = mv__function_schema__unpack(a, functions->kvs[i].size, functions->kvs[i].value)))
-			return bad_value(&functions->kvs[i], err);
-		schema.functions[schema.n_functions++] = f;
-	}
-	if (!key)
-		return 0;
-	qsort(schema.fields, schema.n_fields, sizeof(*schema.fields), field_cmp);
-	qsort(schema.functions, schema.n_functions, sizeof(*schema.functions), function_cmp);
-	k->schema_size = mv__collection_schema__get_packed_size(&schema);
-	k->schema = xmalloc(k->schema_size);
-	mv__collection_schema__pack(&schema, k->schema);
-	return 0;
-}
-
-static int read_batch(struct catalog *c, struct coll **batch, size_t n, int64_t deadline, struct err *err)
-{
-	AUTO(arena_free) struct arena *arena = arena_new();
-	struct etcd_range ranges[2 * SCHEMA_BATCH];
-	int64_t left = deadline - c->clock_ms();
-	struct etcd_answer answer;
-	int rc;
-
-	if (left <= 0)
-		return 0; /* the next fence goes on from here */
-	for (size_t i = 0; i < n; i++) {
-		long long id = batch[i]->id;
-
-		ranges[2 * i] = (struct etcd_range){
-			.key = arena_printf(arena, "%s/root-coord/fields/%lld/", c->meta, id), .prefix = true};
-		ranges[2 * i + 1] = (struct etcd_range){
-			.key = arena_printf(arena, "%s/root-coord/functions/%lld/", c->meta, id), .prefix = true};
-	}
-	if ((rc = etcd_read(c->conf.etcd, ranges, 2 * n, (int)left, arena, &answer, err)) < 0)
-		return rc;
-	if (answer.cluster_id != c->source.cluster_id || answer.revision < c->revision)
-		return err_set(err, ERR_SOURCE_WAIT, "etcd: two endpoints gave different answers");
-	for (size_t i = 0; i < n; i++)
-		if ((rc = take_schema(batch[i], &ranges[2 * i], &ranges[2 * i + 1], arena, err)) < 0)
-			return rc;
-	return 0;
-}
-
-/* Fields of every collection that is about to be journaled and has none yet. */
-static int read_schemas(struct catalog *c, int64_t deadline, struct err *err)
-{
-	struct coll *batch[SCHEMA_BATCH];
-	size_t n = 0;
-	int rc;
-
-	for (size_t i = 0; i < c->dirty_count; i++) {
-		struct coll *k = c->dirty[i];
-
-		if (k->known || k->schema || !coll_created(c, k) || !coll_wanted(c, k))
-			continue;
-		batch[n++] = k;
-		if (n == SCHEMA_BATCH) {
-			if ((rc = read_batch(c, batch, n, deadline, err)) < 0)
-				return rc;
-			n = 0;
-		}
-	}
-	return n ? read_batch(c, batch, n, deadline, err) : 0;
-}
-
-/* SOURCE_WAIT while a collection created <= watermark cannot be journaled yet. */
-static int check_complete(const struct catalog *c, cdc_ts watermark, struct err *err)
-{
-	for (size_t i = 0; i < c->dirty_count; i++) {
-		const struct coll *k = c->dirty[i];
-
-		if (k->known || !k->info || k->info->gone || k->info->created > watermark ||
-		    !db_alive(c, k->info->parent) || k->schema || !coll_wanted(c, k))
-			continue;
-		if (k->info->state == STATE_CREATING && c->clock_ms() - k->creating_since_ms < CREATING_WAIT_MS)
-			return err_set(err, ERR_SOURCE_WAIT, "collection %s (%lld) is still being created at the source",
-				       k->info->name, (long long)k->id);
-		if (k->info->state == STATE_CREATED)
-			return err_set(err, ERR_SOURCE_WAIT, "the fields of collection %s (%lld) are not all in etcd yet",
-				       k->info->name, (long long)k->id);
-	}
 	return 0;
 }
 
 int catalog_fence(struct catalog *c, cdc_ts watermark, struct err *err)
 {
 	int64_t deadline = c->clock_ms() + FENCE_DEADLINE_MS;
+	bool again;
 	int rc;
 
 	known_bury(c);
-	if ((rc = read_seen(c, deadline, err)) < 0 || (rc = read_schemas(c, deadline, err)) < 0 ||
-	    (rc = check_complete(c, watermark, err)) < 0)
+	do { /* ends with the deadline at the latest */
+		again = false;
+		if ((rc = read_seen(c, deadline, &again, err)) < 0)
+			return rc;
+	} while (again);
+	if ((rc = catalog_read_fields(c, deadline, err)) < 0 || (rc = catalog_complete(c, watermark, err)) < 0)
 		return rc;
 	if (watermark > c->fenced)
 		c->fenced = watermark;

@@ -139,6 +139,8 @@ static void drop_collection(struct plan *p, struct coll *k, enum rank rank, cdc_
 	ddl->existed = p->existed;
 	ddl_entry(p->arena, KIND_DROP_COLLECTION, ts, ddl, 0, e);
 	known_set(p->c, k, known_remains(p->c, p->arena, true, was->db_id, was->db, k->id, was->name));
+	if (!k->info)
+		coll_dirty(p->c, k); /* etcd has forgotten it already: so will the next plan */
 }
 
 /* --- databases --- */
@@ -156,7 +158,7 @@ static void drop_database(struct plan *p, struct db *d, enum rank rank, cdc_ts t
 
 	plan_add(p, KIND_DROP_DATABASE, rank, ts, db_ddl(p, d->id, d->known->name), 0, d->id);
 	m->dropped = true;
-	known_db_set(p->c, d, known_db_new(m));
+	known_db_set(p->c, d, d->info ? known_db_new(m) : NULL);
 	d->again = false;
 }
 
@@ -445,6 +447,8 @@ static void find_creation(struct plan *p, struct coll *k)
 	struct db *d = k->info ? db_find(p->c, k->info->parent) : NULL;
 
 	k->create_ts = 0;
+	k->planned = true;
+	k->again = false;
 	if (k->known || !k->schema || !coll_created(p->c, k) || k->info->created > p->watermark ||
 	    !coll_wanted(p->c, k))
 		return;
@@ -500,9 +504,7 @@ static void create_collection(struct plan *p, struct coll *k)
 
 static void plan_unknown(struct plan *p, struct coll *k)
 {
-	if (k->create_ts) {
-		create_collection(p, k);
-	} else if (coll_created(p->c, k) && !coll_wanted(p->c, k)) {
+	if (coll_created(p->c, k) && !coll_wanted(p->c, k)) {
 		/* for good: were it renamed to a wanted name, its rows until then would be missing */
 		known_set(p->c, k, known_remains(p->c, p->arena, false, k->info->parent,
 						 db_name(p->c, k->info->parent), k->id, k->info->name));
@@ -535,8 +537,6 @@ static void plan_live(struct plan *p, struct coll *k)
 
 static void plan_collection(struct plan *p, struct coll *k)
 {
-	k->planned = true;
-	k->again = false;
 	if (!k->known)
 		plan_unknown(p, k);
 	else if (k->known->state == KNOWN_LIVE)
@@ -573,9 +573,14 @@ int catalog_plan(struct catalog *c, cdc_ts prev, cdc_ts watermark, struct arena 
 		d->first = 0;
 	for (size_t i = 0; i < c->dirty_count; i++)
 		find_creation(&p, c->dirty[i]);
+	/* what is created comes first: it may need the name of what would be dropped at the watermark */
 	plan_databases(&p);
 	for (size_t i = 0; i < c->dirty_count; i++)
-		plan_collection(&p, c->dirty[i]);
+		if (c->dirty[i]->create_ts)
+			create_collection(&p, c->dirty[i]);
+	for (size_t i = 0; i < c->dirty_count; i++)
+		if (!c->dirty[i]->create_ts)
+			plan_collection(&p, c->dirty[i]);
 	if (p.n)
 		qsort(p.v, p.n, sizeof(*p.v), planned_cmp);
 	entries = arena_alloc(arena, (p.n + 1) * sizeof(*entries));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The catalog's insides, shared by its four files: catalog.c (objects and questions about them),
- * catalog_etcd.c (fence: etcd -> seen), catalog_plan.c (seen minus known -> DDL) and catalog_known.c
- * (known state: tentative changes, rows, drops).
+ * The catalog's insides, shared by its files: catalog.c (objects and questions about them),
+ * catalog_etcd.c and catalog_fields.c (fence: etcd -> seen), catalog_plan.c (seen minus known -> DDL)
+ * and catalog_known.c (known state: tentative changes, rows, drops).
  *
  * Invariants: `seen` changes only in a fence, and only after all answers of that fence were found
  * good (R6); `known` changes only through known_set(), which remembers what to go back to. Whatever
@@ -20,7 +20,6 @@
 #define FENCE_DEADLINE_MS 5000
 #define DROP_WAIT_MS 10000    /* a Drop record that did not come for so long never comes (R5) */
 #define CREATING_WAIT_MS 5000 /* a creation that the source gave up does not hold the task longer */
-#define SCHEMA_BATCH 60       /* collections in one read of fields; etcd takes 128 ranges at once */
 
 /* An intrusive hash map; equal hashes are told apart by the caller. */
 struct node {
@@ -209,6 +208,13 @@ bool db_to_create(const struct catalog *c, const struct db *d);
 bool db_to_drop(const struct catalog *c, const struct db *d);
 bool has_id(const int64_t *sorted, size_t n, int64_t id);
 int by_id(const void *a, const void *b); /* qsort of int64_t */
+
+/* catalog_fields.c */
+bool etcd_tombstone(const struct etcd_kv *kv);
+/* For every collection that is about to be journaled and has none yet; as many as the time allows. */
+int catalog_read_fields(struct catalog *c, int64_t deadline, struct err *err);
+/* SOURCE_WAIT while a collection created <= watermark cannot be journaled yet. */
+int catalog_complete(const struct catalog *c, cdc_ts watermark, struct err *err);
 
 /* catalog_known.c */
 struct known *known_new(struct catalog *c, const Jr__KnownCollection *msg);
