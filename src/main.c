@@ -23,12 +23,15 @@ static int usage(FILE *f, int code)
 	      "  -c, --config FILE    configuration, YAML\n"
 	      "      --check-config   read the configuration, say what is wrong, and end\n"
 	      "      --version        print the version\n"
-	      "  -h, --help           print this text\n", f);
+	      "  -h, --help           print this text\n",
+	      f);
 	if (code == 0) {
 		fputs("\nKeys of the configuration, with [defaults]:\n", f);
 		conf_help(f);
-		fputs("\nExit codes: 0 stopped, 1 could not run, 64 wrong arguments, 75 data directory in use,\n"
-		      "78 wrong configuration.\n", f);
+		fputs("\nExit codes: 0 stopped, 1 could not run, 64 wrong arguments, 75 data directory in "
+		      "use,\n"
+		      "78 wrong configuration.\n",
+		      f);
 	}
 	return code;
 }

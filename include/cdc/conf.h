@@ -72,7 +72,16 @@ void conf_free(struct conf *c);
 bool conf_host_port(const char *address, char **ret_host, int *ret_port);
 
 /* One row of conf.def, for the parser and the documentation. */
-enum conf_type { CONF_STRING, CONF_LIST, CONF_BOOL, CONF_INT, CONF_LEVEL, CONF_SIZE, CONF_SECONDS, CONF_MILLISECONDS };
+enum conf_type {
+	CONF_STRING,
+	CONF_LIST,
+	CONF_BOOL,
+	CONF_INT,
+	CONF_LEVEL,
+	CONF_SIZE,
+	CONF_SECONDS,
+	CONF_MILLISECONDS
+};
 enum { CONF_REQUIRED = 1, CONF_SECRET = 2 }; /* must not be empty; is never shown */
 struct conf_key {
 	const char *path;

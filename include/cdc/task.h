@@ -60,7 +60,7 @@ struct task_view {
 	const char *id, *shown;
 	enum task_state state;
 	int64_t created_ms;
-	struct health health; /* of the task: the worse of its two halves */
+	struct health health;    /* of the task: the worse of its two halves */
 	struct flow_status flow; /* zero while there is none */
 };
 /* Copies, in the arena. */

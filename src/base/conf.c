@@ -31,10 +31,12 @@ const size_t conf_key_count = ARRAY_LEN(conf_keys);
 
 static const struct pair {
 	const char *path, *other;
-} aliases[] = {
+} aliases[] =
+	{
 #define ALIAS(path, target) {path, target},
 #include "conf.def"
-}, unused[] = {
+},
+  unused[] = {
 #define UNUSED(path, why) {path, why},
 #include "conf.def"
 };
@@ -124,14 +126,16 @@ static int set_list(struct loader *l, const struct conf_key *k, const yaml_node_
 		const yaml_node_t *item = yaml_document_get_node(&l->doc, n->data.sequence.items.start[i]);
 
 		if (item->type != YAML_SCALAR_NODE || !*scalar(item))
-			return refuse(l, line_of(item), k->path, "every item must be a text that is not empty");
+			return refuse(l, line_of(item), k->path,
+				      "every item must be a text that is not empty");
 		if (strlen(scalar(item)) != item->data.scalar.length)
 			return refuse(l, line_of(item), k->path, "has a NUL character in it");
 	}
 	conf_list_free(*slot);
 	*slot = xcalloc(count + 1, sizeof(char *));
 	for (i = 0; i < count; i++)
-		(*slot)[i] = xstrdup(scalar(yaml_document_get_node(&l->doc, n->data.sequence.items.start[i])));
+		(*slot)[i] =
+			xstrdup(scalar(yaml_document_get_node(&l->doc, n->data.sequence.items.start[i])));
 	return 0;
 }
 
@@ -235,7 +239,8 @@ static int walk(struct loader *l, const yaml_node_t *map, const char *prefix)
 		if (key->type != YAML_SCALAR_NODE)
 			return refuse(l, line_of(key), *prefix ? prefix : "file", "keys must be plain names");
 		if (snprintf(path, sizeof(path), "%s%s%s", prefix, dot, scalar(key)) >= (int)sizeof(path))
-			return refuse(l, line_of(key), *prefix ? prefix : "file", "a key here is far too long");
+			return refuse(l, line_of(key), *prefix ? prefix : "file",
+				      "a key here is far too long");
 		if ((i = find_key(path)) >= 0)
 			rc = set_key(l, i, value);
 		else if ((rc = check_unused(l, path, line_of(key), value)) != 0)
@@ -267,7 +272,8 @@ static int check_readable(struct loader *l, const char *path, const char *file)
 	return refuse(l, set_by(l, path), path, why);
 }
 
-static int check_tls(struct loader *l, const struct conf_tls *t, const char *ca, const char *cert, const char *key)
+static int check_tls(struct loader *l, const struct conf_tls *t, const char *ca, const char *cert,
+		     const char *key)
 {
 	int rc;
 
@@ -311,7 +317,8 @@ static int check_kafka_security(struct loader *l)
 	struct conf_kafka *k = &l->conf->source.kafka;
 
 	if (!k->security_protocol && (k->sasl_username || k->tls.enable))
-		k->security_protocol = xstrdup(protocols[(k->sasl_username ? 2 : 0) + (k->tls.enable ? 1 : 0)]);
+		k->security_protocol =
+			xstrdup(protocols[(k->sasl_username ? 2 : 0) + (k->tls.enable ? 1 : 0)]);
 	if (!k->security_protocol)
 		return 0;
 	if (!conf_value_choice(k->security_protocol, protocols, ARRAY_LEN(protocols)))
@@ -319,7 +326,8 @@ static int check_kafka_security(struct loader *l)
 	if (strstr(k->security_protocol, "SSL"))
 		k->tls.enable = true;
 	else if (k->tls.enable)
-		return refuse(l, set_by(l, at), at, "says no TLS, but sourceConfig.kafka.ssl.enabled is true");
+		return refuse(l, set_by(l, at), at,
+			      "says no TLS, but sourceConfig.kafka.ssl.enabled is true");
 	if (strncmp(k->security_protocol, "SASL", 4) != 0)
 		return 0;
 	if (!k->sasl_username || !k->sasl_password)
@@ -327,7 +335,8 @@ static int check_kafka_security(struct loader *l)
 	if (!k->sasl_mechanism)
 		k->sasl_mechanism = xstrdup("PLAIN");
 	if (!conf_value_choice(k->sasl_mechanism, mechanisms, ARRAY_LEN(mechanisms)))
-		return refuse(l, set_by(l, "sourceConfig.kafka.saslMechanisms"), "sourceConfig.kafka.saslMechanisms",
+		return refuse(l, set_by(l, "sourceConfig.kafka.saslMechanisms"),
+			      "sourceConfig.kafka.saslMechanisms",
 			      "must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512");
 	return 0;
 }
@@ -357,17 +366,20 @@ static int check(struct loader *l)
 	if (c->data_dir[0] != '/')
 		return refuse(l, set_by(l, "dataDir"), "dataDir", "must be an absolute path");
 	if (c->journal.max_size < 2 * c->journal.segment_size)
-		return refuse(l, set_by(l, "journal.maxSize") ? set_by(l, "journal.maxSize") :
-			      set_by(l, "journal.segmentSize"), "journal.maxSize",
-			      "must be at least twice journal.segmentSize");
+		return refuse(l,
+			      set_by(l, "journal.maxSize") ? set_by(l, "journal.maxSize")
+							   : set_by(l, "journal.segmentSize"),
+			      "journal.maxSize", "must be at least twice journal.segmentSize");
 	if ((rc = check_etcd(l)) < 0 || (rc = check_kafka(l)) < 0)
 		return rc;
 	if (c->source.etcd.address[0] && !c->source.kafka.address)
 		note(l, set_by(l, "sourceConfig.etcd.address"),
-		     "sourceConfig.etcd is set but sourceConfig.kafka.address is not: there is no source yet");
+		     "sourceConfig.etcd is set but sourceConfig.kafka.address is not: there is no source "
+		     "yet");
 	if (!c->source.etcd.address[0] && c->source.kafka.address)
 		note(l, set_by(l, "sourceConfig.kafka.address"),
-		     "sourceConfig.kafka is set but sourceConfig.etcd.address is not: there is no source yet");
+		     "sourceConfig.kafka is set but sourceConfig.etcd.address is not: there is no source "
+		     "yet");
 	return 0;
 }
 
@@ -387,7 +399,8 @@ static int read_file(struct buf *ret, const char *file, struct err *err)
 	if (failed)
 		return err_set(err, ERR_CONFIG, "%s:0: file: cannot read: %s", file, strerror(errno));
 	if (ret->len > FILE_MAX_BYTES)
-		return err_set(err, ERR_CONFIG, "%s:0: file: larger than 1 MiB, this is no configuration", file);
+		return err_set(err, ERR_CONFIG, "%s:0: file: larger than 1 MiB, this is no configuration",
+			       file);
 	return 0;
 }
 
@@ -401,7 +414,9 @@ static int parse(struct loader *l, const struct buf *text)
 		return err_set(l->err, ERR_INTERNAL, "the YAML parser cannot be made");
 	yaml_parser_set_input_string(&parser, text->data ? text->data : (const uint8_t *)"", text->len);
 	if (!yaml_parser_load(&parser, &l->doc)) {
-		int line = (int)(parser.problem_mark.line ? parser.problem_mark.line : parser.context_mark.line) + 1;
+		int line = (int)(parser.problem_mark.line ? parser.problem_mark.line
+							  : parser.context_mark.line) +
+			   1;
 
 		rc = refuse(l, line, "file", parser.problem ? parser.problem : "is not YAML");
 		yaml_parser_delete(&parser);

@@ -14,11 +14,19 @@ struct unit {
 	const char *name;
 	int64_t factor;
 };
-static const struct unit size_units[] = {{"", 1},		  {"B", 1},	       {"KiB", 1LL << 10},
-					 {"MiB", 1LL << 20},	  {"GiB", 1LL << 30},  {"TiB", 1LL << 40},
-					 {"kB", 1000},		  {"KB", 1000},	       {"MB", 1000000},
-					 {"GB", 1000000000LL}, {"TB", 1000000000000LL}};
-static const struct unit time_units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+static const struct unit size_units[] = {{"", 1},
+					 {"B", 1},
+					 {"KiB", 1LL << 10},
+					 {"MiB", 1LL << 20},
+					 {"GiB", 1LL << 30},
+					 {"TiB", 1LL << 40},
+					 {"kB", 1000},
+					 {"KB", 1000},
+					 {"MB", 1000000},
+					 {"GB", 1000000000LL},
+					 {"TB", 1000000000000LL}};
+static const struct unit time_units[] = {
+	{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
 
 /* "<digits>[ ]<unit>"; false: not of this form, unknown unit or too large for 64 bits. */
 static bool parse_with_unit(const char *s, const struct unit *units, size_t n, int64_t *ret)
@@ -205,10 +213,10 @@ void conf_list_free(char **list)
 
 void conf_help(FILE *f)
 {
-	static const char *const names[] = {
-		[CONF_STRING] = "text",	    [CONF_LIST] = "list",	  [CONF_BOOL] = "true/false",
-		[CONF_INT] = "number",	    [CONF_LEVEL] = "level",	  [CONF_SIZE] = "size",
-		[CONF_SECONDS] = "duration", [CONF_MILLISECONDS] = "duration"};
+	static const char *const names[] = {[CONF_STRING] = "text",      [CONF_LIST] = "list",
+					    [CONF_BOOL] = "true/false",  [CONF_INT] = "number",
+					    [CONF_LEVEL] = "level",      [CONF_SIZE] = "size",
+					    [CONF_SECONDS] = "duration", [CONF_MILLISECONDS] = "duration"};
 
 	for (size_t i = 0; i < conf_key_count; i++) {
 		const struct conf_key *k = &conf_keys[i];

@@ -99,7 +99,10 @@ static enum MHD_Result send_health(struct api *a, struct MHD_Connection *c)
 	tasks_summary(a->tasks, &s);
 	status = s.stopping || s.silent_ms >= SILENT_MS ? 503 : 200;
 	json_object_set_new(o, "code", json_integer(status));
-	json_object_set_new(o, "status", json_string(s.stopping ? "stopping" : status == 503 ? "stuck" : "ok"));
+	json_object_set_new(o, "status",
+			    json_string(s.stopping      ? "stopping"
+					: status == 503 ? "stuck"
+							: "ok"));
 	json_object_set_new(o, "source_configured", json_boolean(s.source));
 	json_object_set_new(o, "tasks", json_integer(s.total));
 	json_object_set_new(o, "retrying", json_integer(s.retrying));
@@ -140,7 +143,8 @@ static enum MHD_Result take_upload(struct upload *u, const char *data, size_t *n
 }
 
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const char *url, const char *method,
-				  const char *version, const char *upload_data, size_t *upload_size, void **state)
+				  const char *version, const char *upload_data, size_t *upload_size,
+				  void **state)
 {
 	struct upload *u = *state;
 	struct api *a = cls;
@@ -170,7 +174,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
 	return p->what == PATH_METRICS ? send_metrics(a, c) : send_answer(a, c, u);
 }
 
-static void on_completed(void *cls, struct MHD_Connection *c, void **state, enum MHD_RequestTerminationCode how)
+static void on_completed(void *cls, struct MHD_Connection *c, void **state,
+			 enum MHD_RequestTerminationCode how)
 {
 	struct upload *u = *state;
 
@@ -190,7 +195,8 @@ static bool is_loopback(const struct sockaddr *sa)
 {
 	if (sa->sa_family == AF_INET)
 		return (ntohl(((const struct sockaddr_in *)sa)->sin_addr.s_addr) >> 24) == 127;
-	return sa->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)sa)->sin6_addr);
+	return sa->sa_family == AF_INET6 &&
+	       IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)sa)->sin6_addr);
 }
 
 static int bind_one(const struct addrinfo *ai)
@@ -238,7 +244,8 @@ static int listen_on(const char *address, int *ret_port, struct err *err)
 	getsockname(fd, &bound.sa, &len);
 	*ret_port = ntohs(bound.sa.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
 	if (!is_loopback(&bound.sa))
-		log_warning("the API listens on %s without authentication: everyone who can reach it controls the tasks",
+		log_warning("the API listens on %s without authentication: everyone who can reach it "
+			    "controls the tasks",
 			    address);
 	return fd;
 }
@@ -252,11 +259,11 @@ int api_open(struct api **ret, const struct conf *conf, struct tasks *ts, struct
 	a->tasks = ts;
 	if ((fd = listen_on(conf->address, &a->port, err)) < 0)
 		return fd;
-	a->daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0,
-				     NULL, NULL, on_request, a, MHD_OPTION_LISTEN_SOCKET, fd,
-				     MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-				     MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S,
-				     MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
+	a->daemon = MHD_start_daemon(
+		MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0, NULL, NULL,
+		on_request, a, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S,
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
 	if (!a->daemon) {
 		close(fd);
 		return err_set(err, ERR_STATE_IO, "the HTTP server cannot be started on %s", conf->address);

@@ -48,7 +48,8 @@ static int parse_uri(struct request *r, const char *uri, struct target_conf *t)
 		n--;
 	copy = xasprintf("%.*s", (int)n, rest);
 	if (strpbrk(copy, "/?#"))
-		return request_refuse(r, TARGET, "uri", "must end after the port: a database or path is not supported");
+		return request_refuse(r, TARGET, "uri",
+				      "must end after the port: a database or path is not supported");
 	if (*copy && (*copy == '[' ? copy[n - 1] == ']' : !strchr(copy, ':'))) {
 		AUTO_FREE char *bare = TAKE(copy);
 
@@ -114,8 +115,8 @@ static int parse_credentials(struct request *r, const json_t *obj, struct target
 
 static int parse_dial_config(struct request *r, const json_t *obj, struct target_conf *t)
 {
-	static const char *const known[] = {"server_name", "server_pem_path", "ca_pem_path", "client_pem_path",
-					    "client_key_path", NULL};
+	static const char *const known[] = {"server_name",     "server_pem_path", "ca_pem_path",
+					    "client_pem_path", "client_key_path", NULL};
 	static const char where[] = TARGET ".dial_config";
 	const char *name = "", *server = "", *ca = "", *cert = "", *key = "";
 	json_t *dial = NULL;
@@ -146,8 +147,18 @@ static int parse_dial_config(struct request *r, const json_t *obj, struct target
 
 static int parse_target(struct request *r, struct target_conf *t)
 {
-	static const char *const known[] = {"host", "port", "username", "password", "enable_tls", "uri", "token",
-					    "connect_timeout", "dial_config", "channel_num", "ignore_partition", NULL};
+	static const char *const known[] = {"host",
+					    "port",
+					    "username",
+					    "password",
+					    "enable_tls",
+					    "uri",
+					    "token",
+					    "connect_timeout",
+					    "dial_config",
+					    "channel_num",
+					    "ignore_partition",
+					    NULL};
 	int64_t timeout = 0, channels = 0;
 	bool ignore = false;
 	json_t *obj = NULL;
@@ -165,7 +176,8 @@ static int parse_target(struct request *r, struct target_conf *t)
 		return rc;
 	t->connect_timeout_ms = (int)(timeout ? timeout : CONNECT_TIMEOUT_S) * 1000;
 	if (channels)
-		request_warn(r, TARGET ".channel_num: has no effect, the target's channels are found by themselves");
+		request_warn(r, TARGET
+			     ".channel_num: has no effect, the target's channels are found by themselves");
 	if (ignore)
 		request_warn(r, TARGET ".ignore_partition: has no effect, partitions are always replicated");
 	field_warn_unknown(r, obj, TARGET, known);
@@ -190,7 +202,8 @@ static int check_name(struct request *r, const char *where, const char *key, con
 		return request_refuse(r, where, key, "must begin with a letter or _");
 	for (const char *p = name; *p; p++)
 		if (!(isascii(*p) && isalnum((unsigned char)*p)) && *p != '_' && *p != '$')
-			return request_refuse(r, where, key, "must have only letters, digits, _ and $, or be *");
+			return request_refuse(r, where, key,
+					      "must have only letters, digits, _ and $, or be *");
 	return 0;
 }
 
@@ -207,7 +220,8 @@ static int parse_item(struct request *r, const json_t *item, const char *where, 
 	    (rc = check_name(r, where, "name", name)) < 0)
 		return rc;
 	if (field_is_set(item, "positions"))
-		return request_refuse(r, where, "positions", "is not supported by this version: a task starts now");
+		return request_refuse(r, where, "positions",
+				      "is not supported by this version: a task starts now");
 	if (field_is_set(item, "use_start_position"))
 		return request_refuse(r, where, "use_start_position", "is not supported by this version");
 	field_warn_unknown(r, item, where, known);
@@ -215,7 +229,8 @@ static int parse_item(struct request *r, const json_t *item, const char *where, 
 	return 0;
 }
 
-static int parse_list(struct request *r, const json_t *list, const char *where, const char *db, struct names *out)
+static int parse_list(struct request *r, const json_t *list, const char *where, const char *db,
+		      struct names *out)
 {
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const char *name = NULL;
@@ -229,7 +244,8 @@ static int parse_list(struct request *r, const json_t *list, const char *where, 
 			return request_refuse(r, where, "", "has more than 4096 names");
 		/* "*" in collection_infos is the whole source; a name there is of the default database */
 		out->items[out->count++] = (struct selection_item){
-			.db = (char *)(!db ? (STREQ(name, "*") ? "*" : "default") : db), .collection = (char *)name};
+			.db = (char *)(!db ? (STREQ(name, "*") ? "*" : "default") : db),
+			.collection = (char *)name};
 	}
 	return 0;
 }
@@ -240,7 +256,8 @@ static int parse_databases(struct request *r, json_t *dbs, struct names *out)
 	json_t *list;
 	int rc;
 
-	json_object_foreach(dbs, db, list) {
+	json_object_foreach(dbs, db, list)
+	{
 		char where[128];
 
 		if (strlen(db) > (size_t)r->conf->max_name_length)
@@ -248,7 +265,8 @@ static int parse_databases(struct request *r, json_t *dbs, struct names *out)
 		if ((rc = check_name(r, "db_collections", db, db)) < 0)
 			return rc;
 		if (!json_is_array(list) || !json_array_size(list))
-			return request_refuse(r, "db_collections", db, "must be a list with at least one {\"name\": ...}");
+			return request_refuse(r, "db_collections", db,
+					      "must be a list with at least one {\"name\": ...}");
 		snprintf(where, sizeof(where), "db_collections.%.64s", db);
 		if ((rc = parse_list(r, list, where, db, out)) < 0)
 			return rc;
@@ -267,7 +285,8 @@ static int parse_selection(struct request *r, struct names *out)
 	    (rc = parse_databases(r, dbs, out)) < 0)
 		return rc;
 	if (!out->count)
-		return request_refuse(r, "", "collection_infos", "is missing or empty: name the collections, or \"*\"");
+		return request_refuse(r, "", "collection_infos",
+				      "is missing or empty: name the collections, or \"*\"");
 	return 0;
 }
 
@@ -276,7 +295,8 @@ static int parse_selection(struct request *r, struct names *out)
 /* What would change the task's meaning is refused; what only tunes the peer gets a warning. */
 static int parse_others(struct request *r)
 {
-	static const char *const refused[] = {"name_mapping", "positions", "use_start_position", "kafka_connect_param"};
+	static const char *const refused[] = {"name_mapping", "positions", "use_start_position",
+					      "kafka_connect_param"};
 	json_t *rpc = NULL, *buffer = NULL, *extra = NULL;
 	bool no_auto_start = false;
 	const char *channel = "";
@@ -304,7 +324,8 @@ static int parse_others(struct request *r)
 	if (field_is_set(r->data, "extra_info"))
 		request_warn(r, "extra_info: has no effect, users and roles are not replicated");
 	if (no_auto_start)
-		request_warn(r, "disable_auto_start: has no effect, a task goes on after a restart as it was");
+		request_warn(r,
+			     "disable_auto_start: has no effect, a task goes on after a restart as it was");
 	return 0;
 }
 
@@ -321,12 +342,14 @@ static json_t *shown_target(struct request *r, const struct target_conf *t)
 	if (json_is_string(uri) && json_string_length(uri))
 		json_object_set_new(o, "uri", json_text(json_string_value(uri)));
 	else
-		json_object_set_new(o, "uri", json_sprintf("%s://%s%s%s:%d", t->tls.enable ? "https" : "http",
-							   v6 ? "[" : "", t->host, v6 ? "]" : "", t->port));
+		json_object_set_new(o, "uri",
+				    json_sprintf("%s://%s%s%s:%d", t->tls.enable ? "https" : "http",
+						 v6 ? "[" : "", t->host, v6 ? "]" : "", t->port));
 	json_object_set_new(o, "connect_timeout", json_integer(t->connect_timeout_ms / 1000));
-	json_object_set_new(o, "channel_num", json_integer((json_int_t)json_number_value(
-		json_object_get(obj, "channel_num"))));
-	json_object_set_new(o, "ignore_partition", json_boolean(json_is_true(json_object_get(obj, "ignore_partition"))));
+	json_object_set_new(o, "channel_num",
+			    json_integer((json_int_t)json_number_value(json_object_get(obj, "channel_num"))));
+	json_object_set_new(o, "ignore_partition",
+			    json_boolean(json_is_true(json_object_get(obj, "ignore_partition"))));
 	if (t->tls.server_name)
 		json_object_set_new(dial, "server_name", json_text(t->tls.server_name));
 	if (t->tls.ca_path)
@@ -344,8 +367,8 @@ static json_t *shown_names(const json_t *list)
 	json_t *out = json_array();
 
 	for (size_t i = 0; i < json_array_size(list); i++)
-		json_array_append_new(out, json_pack("{s:O}", "name",
-						     json_object_get(json_array_get(list, i), "name")));
+		json_array_append_new(
+			out, json_pack("{s:O}", "name", json_object_get(json_array_get(list, i), "name")));
 	return out;
 }
 
@@ -368,10 +391,19 @@ static char *shown_text(struct request *r, const struct target_conf *t)
 
 static int parse(struct request *r, struct target_conf *t, struct names *names, const char **id)
 {
-	static const char *const known[] = {
-		TARGET, "collection_infos", "db_collections", "task_id", "name_mapping", "positions",
-		"use_start_position", "kafka_connect_param", "rpc_channel_info", "buffer_config", "extra_info",
-		"disable_auto_start", NULL};
+	static const char *const known[] = {TARGET,
+					    "collection_infos",
+					    "db_collections",
+					    "task_id",
+					    "name_mapping",
+					    "positions",
+					    "use_start_position",
+					    "kafka_connect_param",
+					    "rpc_channel_info",
+					    "buffer_config",
+					    "extra_info",
+					    "disable_auto_start",
+					    NULL};
 	int rc;
 
 	field_warn_unknown(r, r->data, "", known);
@@ -380,7 +412,8 @@ static int parse(struct request *r, struct target_conf *t, struct names *names, 
 	if (rc > 0 && !**id)
 		*id = NULL; /* as the peer: make one */
 	if (*id && !task_id_valid(*id))
-		return request_refuse(r, "", "task_id", "must have only letters, digits, '.', '_' and '-', no '.' first");
+		return request_refuse(r, "", "task_id",
+				      "must have only letters, digits, '.', '_' and '-', no '.' first");
 	if ((rc = parse_others(r)) < 0 || (rc = parse_target(r, t)) < 0)
 		return rc;
 	return parse_selection(r, names);
@@ -404,8 +437,10 @@ int request_create(struct request *r)
 	int rc;
 
 	if (!conf_has_source(r->conf))
-		return err_set(r->err, ERR_NO_SOURCE, "no source is configured: set sourceConfig.etcd.address and "
-			       "sourceConfig.kafka.address in %s and restart", r->conf->file);
+		return err_set(r->err, ERR_NO_SOURCE,
+			       "no source is configured: set sourceConfig.etcd.address and "
+			       "sourceConfig.kafka.address in %s and restart",
+			       r->conf->file);
 	if ((rc = parse(r, t, names, &spec.id)) < 0)
 		return rc;
 	shown = shown_text(r, t);

@@ -77,8 +77,8 @@ int field_string(struct request *r, const json_t *obj, const char *where, const 
 	return 1;
 }
 
-int field_int(struct request *r, const json_t *obj, const char *where, const char *key, int64_t min, int64_t max,
-	      int64_t *ret)
+int field_int(struct request *r, const json_t *obj, const char *where, const char *key, int64_t min,
+	      int64_t max, int64_t *ret)
 {
 	json_t *v = get(obj, key);
 	char why[80];
@@ -142,7 +142,8 @@ void field_warn_unknown(struct request *r, const json_t *obj, const char *where,
 	const char *key;
 	json_t *v;
 
-	json_object_foreach((json_t *)obj, key, v) {
+	json_object_foreach((json_t *)obj, key, v)
+	{
 		char path[256];
 		bool found = false;
 

@@ -21,7 +21,7 @@ enum request_type {
 #define X(name) REQUEST_##name,
 	REQUEST_TABLE(X)
 #undef X
-	REQUEST_unknown,
+		REQUEST_unknown,
 	REQUEST_COUNT
 };
 extern const char *const request_names[REQUEST_COUNT];
@@ -41,8 +41,8 @@ struct request {
 };
 
 /* One POST /cdc: makes the whole answer (new reference), returns its HTTP status. */
-int api_handle(const struct conf *conf, struct tasks *ts, struct api_counters *counters, const char *body, size_t n,
-	       json_t **ret);
+int api_handle(const struct conf *conf, struct tasks *ts, struct api_counters *counters, const char *body,
+	       size_t n, json_t **ret);
 int request_create(struct request *r);
 
 /*
@@ -51,8 +51,8 @@ int request_create(struct request *r);
  */
 int field_string(struct request *r, const json_t *obj, const char *where, const char *key, size_t max,
 		 const char **ret);
-int field_int(struct request *r, const json_t *obj, const char *where, const char *key, int64_t min, int64_t max,
-	      int64_t *ret);
+int field_int(struct request *r, const json_t *obj, const char *where, const char *key, int64_t min,
+	      int64_t max, int64_t *ret);
 int field_bool(struct request *r, const json_t *obj, const char *where, const char *key, bool *ret);
 int field_object(struct request *r, const json_t *obj, const char *where, const char *key, json_t **ret);
 int field_array(struct request *r, const json_t *obj, const char *where, const char *key, json_t **ret);

@@ -17,7 +17,7 @@ const char *const request_names[REQUEST_COUNT] = {
 #define X(name) [REQUEST_##name] = #name,
 	REQUEST_TABLE(X)
 #undef X
-	[REQUEST_unknown] = "unknown"};
+		[REQUEST_unknown] = "unknown"};
 
 static int64_t clamp(uint64_t v)
 {
@@ -72,9 +72,10 @@ static json_t *task_json(const struct task_view *v)
 	json_object_set_new(o, "task_id", json_string(v->id));
 	json_object_set_new(o, "state", json_string(task_state_name(v->state)));
 	if (v->state == TASK_PAUSED)
-		json_object_set_new(o, "reason", json_string(
-			"paused by request: capture goes on, nothing is applied; reads of the target at Strong or "
-			"Bounded consistency wait until the task is resumed"));
+		json_object_set_new(o, "reason",
+				    json_string("paused by request: capture goes on, nothing is applied; "
+						"reads of the target at Strong or "
+						"Bounded consistency wait until the task is resumed"));
 	json_object_set_new(o, "created", time_text(v->created_ms));
 	json_object_set_new(o, "health", health_json(&v->health));
 	json_object_set_new(o, "progress", progress_json(&v->flow));
@@ -155,7 +156,8 @@ static int request_delete(struct request *r)
 	const char *id;
 	int rc;
 
-	if ((rc = field_bool(r, r->data, "", "ignore_not_found", &ignore)) < 0 || (rc = need_id(r, known, &id)) < 0)
+	if ((rc = field_bool(r, r->data, "", "ignore_not_found", &ignore)) < 0 ||
+	    (rc = need_id(r, known, &id)) < 0)
 		return rc;
 	rc = tasks_delete(r->tasks, id, r->err);
 	return rc == -ERR_NOT_FOUND && ignore ? 0 : rc;
@@ -244,7 +246,8 @@ static int parse_body(struct request *r, const char *body, size_t n, json_t **ro
 		return err_set(r->err, ERR_INVALID, "request body: must be a JSON object");
 	}
 	if (!n)
-		return err_set(r->err, ERR_INVALID, "request body: is empty, line 1, column 1: a JSON object is needed");
+		return err_set(r->err, ERR_INVALID,
+			       "request body: is empty, line 1, column 1: a JSON object is needed");
 	if ((near = strstr(e.text, " near '")))
 		*near = 0; /* what stands there may be a password */
 	return err_set(r->err, ERR_INVALID, "request body: line %d, column %d: %s", e.line, e.column, e.text);
@@ -291,12 +294,13 @@ static int dispatch(struct request *r, const char *body, size_t n, enum request_
 	return rc;
 }
 
-int api_handle(const struct conf *conf, struct tasks *ts, struct api_counters *counters, const char *body, size_t n,
-	       json_t **ret)
+int api_handle(const struct conf *conf, struct tasks *ts, struct api_counters *counters, const char *body,
+	       size_t n, json_t **ret)
 {
 	enum request_type type = REQUEST_unknown;
 	struct err err = {0};
-	struct request r = {.conf = conf, .tasks = ts, .warnings = json_array(), .answer = json_object(), .err = &err};
+	struct request r = {
+		.conf = conf, .tasks = ts, .warnings = json_array(), .answer = json_object(), .err = &err};
 	json_t *o = json_object();
 	int rc = dispatch(&r, body, n, &type), status = rc < 0 ? err_http_status(-rc) : 200;
 

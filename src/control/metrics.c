@@ -17,17 +17,24 @@ static const struct {
 	size_t offset; /* an int64_t of struct flow_status */
 	double factor;
 } per_task[] = {
-#define ROW(member, name, type, factor, help) {name, type, help, offsetof(struct flow_status, member), factor}
+#define ROW(member, name, type, factor, help) \
+	{ \
+		name, type, help, offsetof(struct flow_status, member), factor \
+	}
 	ROW(captured, "captured_rows_total", "counter", 1, "Rows read from the source"),
 	ROW(journaled, "journaled_rows_total", "counter", 1, "Rows in the journal, durable"),
 	ROW(applied, "applied_rows_total", "counter", 1, "Rows confirmed by the target"),
-	ROW(skipped, "skipped_rows_total", "counter", 1, "Rows of objects that were gone before they could be seen"),
-	ROW(lag_ms, "lag_seconds", "gauge", 0.001, "Age of the source time up to which the target is complete"),
+	ROW(skipped, "skipped_rows_total", "counter", 1,
+	    "Rows of objects that were gone before they could be seen"),
+	ROW(lag_ms, "lag_seconds", "gauge", 0.001,
+	    "Age of the source time up to which the target is complete"),
 	ROW(journal_bytes, "journal_bytes", "gauge", 1, "Disk used by the journal"),
 	ROW(last_seq, "journal_last_seq", "gauge", 1, "Number of the newest journal entry"),
 	ROW(applied_seq, "journal_applied_seq", "gauge", 1, "Number of the newest applied journal entry"),
-	ROW(reader_silent_ms, "reader_silent_seconds", "gauge", 0.001, "Time since the reader's last sign of life"),
-	ROW(applier_silent_ms, "applier_silent_seconds", "gauge", 0.001, "Time since the applier's last sign of life"),
+	ROW(reader_silent_ms, "reader_silent_seconds", "gauge", 0.001,
+	    "Time since the reader's last sign of life"),
+	ROW(applier_silent_ms, "applier_silent_seconds", "gauge", 0.001,
+	    "Time since the applier's last sign of life"),
 #undef ROW
 };
 
@@ -70,8 +77,10 @@ static void write_requests(struct buf *b, struct api_counters *counters)
 			long long n = atomic_load(&counters->requests[type][code]);
 
 			if (n)
-				buf_addf(b, "milvus_cdc_requests_total{request_type=\"%s\",result=\"%s\"} %lld\n",
-					 request_names[type], err_name(code), n);
+				buf_addf(
+					b,
+					"milvus_cdc_requests_total{request_type=\"%s\",result=\"%s\"} %lld\n",
+					request_names[type], err_name(code), n);
 		}
 }
 

@@ -138,7 +138,8 @@ static int start(struct supervisor *s, struct err *err)
 	tasks_start(s->tasks);
 	if (!conf_has_source(s->conf))
 		log_warning("no source configured in %s: create will answer 503", s->conf->file);
-	log_info("milvus-cdc %s: API on port %d, data in %s", CDC_VERSION, api_port(s->api), s->conf->data_dir);
+	log_info("milvus-cdc %s: API on port %d, data in %s", CDC_VERSION, api_port(s->api),
+		 s->conf->data_dir);
 	sd_notify(0, "READY=1");
 	return 0;
 }

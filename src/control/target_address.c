@@ -36,8 +36,8 @@ int target_resolve(const struct target_conf *t, char **ret, struct err *err)
 	int rc = getaddrinfo(t->host, NULL, &hints, &list), n = 0;
 
 	if (rc != 0)
-		return err_set(err, ERR_TARGET_LOST, "target %s:%d: the name cannot be resolved: %s", t->host, t->port,
-			       gai_strerror(rc));
+		return err_set(err, ERR_TARGET_LOST, "target %s:%d: the name cannot be resolved: %s", t->host,
+			       t->port, gai_strerror(rc));
 	for (struct addrinfo *a = list; a && n < ADDRESSES_MAX; a = a->ai_next, n++)
 		add_address(&b, a->ai_addr, a->ai_addrlen);
 	freeaddrinfo(list);

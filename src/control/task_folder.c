@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -54,8 +55,10 @@ static int lock_dir(int *ret_fd, const char *dir, struct err *err)
 		if ((n = pread(fd, pid, sizeof(pid) - 1, 0)) > 0)
 			pid[strcspn(pid, "\n")] = 0;
 		close(fd);
-		return err_set(err, ERR_LOCKED, "%s: another milvus-cdc uses this data directory (process %s): stop it, "
-			       "or give this one another dataDir", dir, n > 0 ? pid : "unknown");
+		return err_set(err, ERR_LOCKED,
+			       "%s: another milvus-cdc uses this data directory (process %s): stop it, "
+			       "or give this one another dataDir",
+			       dir, n > 0 ? pid : "unknown");
 	}
 	n = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
 	if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, (size_t)n, 0) != n) {
@@ -80,7 +83,8 @@ int task_folder_open(int *ret_fd, const char *dir, struct err *err)
 		return fail(dir, "cannot be made private", err);
 	if ((rc = lock_dir(&fd, dir, err)) < 0)
 		return rc;
-	if ((rc = make_dir(tasks, err)) < 0 || (rc = make_dir(trash, err)) < 0 || (rc = sync_dir(dir, err)) < 0) {
+	if ((rc = make_dir(tasks, err)) < 0 || (rc = make_dir(trash, err)) < 0 ||
+	    (rc = sync_dir(dir, err)) < 0) {
 		close(fd);
 		return rc;
 	}

@@ -32,7 +32,14 @@ struct tasks {
 	bool started, stopping;
 };
 
-/* With the mutex. NULL and NOT_FOUND for a task that is being deleted, too. */
+/* All with the mutex, except task_flow_conf. */
+struct task *task_find(struct tasks *ts, const char *id);
+void task_append(struct tasks *ts, struct task *t);   /* takes t */
+void task_take_off(struct tasks *ts, struct task *t); /* frees t */
+void task_busy_begin(struct tasks *ts, struct task *t);
+void task_busy_end(struct tasks *ts, struct task *t);
+struct flow_conf task_flow_conf(struct tasks *ts, const struct task_row *r, const char *dir); /* borrows */
+/* NULL and NOT_FOUND for a task that is being deleted, too. */
 struct task *task_find_visible(struct tasks *ts, const char *id, struct err *err);
 
 #endif

@@ -109,14 +109,16 @@ static int prepare_schema(struct task_store *s, struct err *err)
 	if ((rc = user_version(s, &version, err)) < 0)
 		return rc;
 	if (version > STORE_VERSION)
-		return err_set(err, ERR_JOURNAL_NEWER, "%s: has format %d, this program knows %d: install the newer "
-			       "version again", s->path, version, STORE_VERSION);
+		return err_set(err, ERR_JOURNAL_NEWER,
+			       "%s: has format %d, this program knows %d: install the newer "
+			       "version again",
+			       s->path, version, STORE_VERSION);
 	if (version == STORE_VERSION)
 		return 0;
 	if ((rc = run(s, "BEGIN IMMEDIATE", "cannot be written", err)) < 0)
 		return rc;
-	if ((rc = run(s, schema, "cannot make its tables", err)) < 0 || (rc = run(s, "COMMIT", "cannot be written",
-	    err)) < 0)
+	if ((rc = run(s, schema, "cannot make its tables", err)) < 0 ||
+	    (rc = run(s, "COMMIT", "cannot be written", err)) < 0)
 		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
 	return rc;
 }
@@ -132,8 +134,10 @@ int task_store_open(struct task_store **ret, const char *path, struct err *err)
 	if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX, NULL) != SQLITE_OK)
 		return fail(s, "cannot be opened", err);
 	sqlite3_busy_timeout(s->db, 1000);
-	if ((rc = run(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
-		      "PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF", "cannot be set up", err)) < 0)
+	if ((rc = run(s,
+		      "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
+		      "PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF",
+		      "cannot be set up", err)) < 0)
 		return rc;
 	if ((rc = prepare_schema(s, err)) < 0)
 		return rc;
@@ -196,8 +200,8 @@ static int read_selection(struct task_store *s, struct task_row *r, struct err *
 	sqlite3_stmt *q = NULL;
 	int step;
 
-	if (sqlite3_prepare_v2(s->db, "SELECT db, collection FROM selection WHERE task_id = ?1 ORDER BY n", -1, &q,
-			       NULL) != SQLITE_OK)
+	if (sqlite3_prepare_v2(s->db, "SELECT db, collection FROM selection WHERE task_id = ?1 ORDER BY n",
+			       -1, &q, NULL) != SQLITE_OK)
 		return fail(s, "cannot be read", err);
 	sqlite3_bind_text(q, 1, r->id, -1, SQLITE_STATIC);
 	while ((step = sqlite3_step(q)) == SQLITE_ROW) {
@@ -216,9 +220,12 @@ int task_store_list(struct task_store *s, struct task_row **ret, size_t *ret_cou
 	size_t n = 0;
 	int step, rc = 0;
 
-	if (sqlite3_prepare_v2(s->db, "SELECT id, state, paused, source_uuid, created_ms, host, port, authorization,"
-			       " connect_timeout_ms, tls, tls_ca, tls_cert, tls_key, tls_server_name, resolved, shown"
-			       " FROM task ORDER BY created_ms, id", -1, &q, NULL) != SQLITE_OK)
+	if (sqlite3_prepare_v2(
+		    s->db,
+		    "SELECT id, state, paused, source_uuid, created_ms, host, port, authorization,"
+		    " connect_timeout_ms, tls, tls_ca, tls_cert, tls_key, tls_server_name, resolved, shown"
+		    " FROM task ORDER BY created_ms, id",
+		    -1, &q, NULL) != SQLITE_OK)
 		return fail(s, "cannot be read", err);
 	while (rc == 0 && (step = sqlite3_step(q)) == SQLITE_ROW) {
 		rows = xrealloc(rows, (n + 1) * sizeof(*rows));
@@ -253,8 +260,9 @@ static int add_task(struct task_store *s, const struct task_row *r, struct err *
 	sqlite3_stmt *q = NULL;
 	int step;
 
-	if (sqlite3_prepare_v2(s->db, "INSERT INTO task VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
-			       -1, &q, NULL) != SQLITE_OK)
+	if (sqlite3_prepare_v2(
+		    s->db, "INSERT INTO task VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
+		    -1, &q, NULL) != SQLITE_OK)
 		return fail(s, "cannot be written", err);
 	bind_text(q, 1, r->id);
 	bind_text(q, 2, state_names[r->state]);
@@ -284,7 +292,8 @@ static int add_selection(struct task_store *s, const struct task_row *r, struct 
 	sqlite3_stmt *q = NULL;
 	int step = SQLITE_DONE;
 
-	if (sqlite3_prepare_v2(s->db, "INSERT INTO selection VALUES (?1, ?2, ?3, ?4)", -1, &q, NULL) != SQLITE_OK)
+	if (sqlite3_prepare_v2(s->db, "INSERT INTO selection VALUES (?1, ?2, ?3, ?4)", -1, &q, NULL) !=
+	    SQLITE_OK)
 		return fail(s, "cannot be written", err);
 	for (size_t i = 0; i < r->selection.count && step == SQLITE_DONE; i++) {
 		bind_text(q, 1, r->id);
@@ -329,7 +338,8 @@ static int change(struct task_store *s, const char *sql, const char *id, const c
 	sqlite3_finalize(q);
 	if (step != SQLITE_DONE)
 		return fail(s, "cannot be written", err);
-	return sqlite3_changes(s->db) > 0 ? 0 : err_set(err, ERR_NOT_FOUND, "task %s is not in %s", id, s->path);
+	return sqlite3_changes(s->db) > 0 ? 0
+					  : err_set(err, ERR_NOT_FOUND, "task %s is not in %s", id, s->path);
 }
 
 int task_store_set_state(struct task_store *s, const char *id, enum task_row_state state, struct err *err)

@@ -42,8 +42,10 @@ static void health_of(const struct task *t, const struct flow_status *f, struct 
 
 static void view_of(struct task *t, struct arena *arena, struct task_view *ret)
 {
-	*ret = (struct task_view){.id = arena_strdup(arena, t->row.id), .shown = arena_strdup(arena, t->row.shown),
-				  .state = state_of(t), .created_ms = t->row.created_ms};
+	*ret = (struct task_view){.id = arena_strdup(arena, t->row.id),
+				  .shown = arena_strdup(arena, t->row.shown),
+				  .state = state_of(t),
+				  .created_ms = t->row.created_ms};
 	if (t->flow)
 		flow_status(t->flow, &ret->flow);
 	health_of(t, &ret->flow, &ret->health);

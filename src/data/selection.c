@@ -20,7 +20,8 @@ static bool matches(const char *pattern, const char *name)
 bool selection_wants(const struct selection *s, const char *db, const char *collection)
 {
 	for (size_t i = 0; i < s->count; i++)
-		if (matches(db_name(s->items[i].db), db_name(db)) && matches(s->items[i].collection, collection))
+		if (matches(db_name(s->items[i].db), db_name(db)) &&
+		    matches(s->items[i].collection, collection))
 			return true;
 	return false;
 }

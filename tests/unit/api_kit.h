@@ -208,7 +208,8 @@ static void create(const char *id, const char *name)
 {
 	char data[512];
 
-	snprintf(data, sizeof(data), "{" TARGET_A ",\"collection_infos\":[{\"name\":\"%s\"}],\"task_id\":\"%s\"}", name, id);
+	snprintf(data, sizeof(data),
+		 "{" TARGET_A ",\"collection_infos\":[{\"name\":\"%s\"}],\"task_id\":\"%s\"}", name, id);
 	CHECKF(req("create", data) == 200, "%s", ans.text);
 	CHECK_STR(str_at("data.task_id"), id);
 }

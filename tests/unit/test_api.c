@@ -100,8 +100,11 @@ TEST(the_documented_life_of_a_task)
 	char id[64];
 
 	kit_start();
-	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"uri\":\"http://localhost:19530\",\"token\":\"root:Milvus\","
-		      "\"connect_timeout\":10},\"collection_infos\":[{\"name\":\"*\"}]}"), 200);
+	CHECK_INT(
+		req("create",
+		    "{\"milvus_connect_param\":{\"uri\":\"http://localhost:19530\",\"token\":\"root:Milvus\","
+		    "\"connect_timeout\":10},\"collection_infos\":[{\"name\":\"*\"}]}"),
+		200);
 	CHECK_INT(strlen(str_at("data.task_id")), 32);
 	snprintf(id, sizeof(id), "%s", str_at("data.task_id"));
 	CHECK_INT(strspn(id, "0123456789abcdef"), 32);
@@ -155,19 +158,31 @@ TEST(what_the_caller_got_wrong_is_400_with_the_fields_name)
 		{"{\"collection_infos\":[{\"name\":\"x\"}]}", "milvus_connect_param: is missing"},
 		{"{\"milvus_connect_param\":{}" INFOS "}", "milvus_connect_param: is missing or empty"},
 		{"{\"milvus_connect_param\":\"x\"" INFOS "}", "milvus_connect_param: must be an object"},
-		{"{\"milvus_connect_param\":{\"host\":\"h\"}" INFOS "}", "milvus_connect_param.port: is missing"},
+		{"{\"milvus_connect_param\":{\"host\":\"h\"}" INFOS "}",
+		 "milvus_connect_param.port: is missing"},
 		{"{\"milvus_connect_param\":{\"port\":1}" INFOS "}", "milvus_connect_param.host: is missing"},
-		{"{\"milvus_connect_param\":{\"host\":1,\"port\":1}" INFOS "}", "milvus_connect_param.host: must be a str"},
-		{"{\"milvus_connect_param\":{\"host\":\"a b\",\"port\":1}" INFOS "}", "milvus_connect_param.host: is no"},
-		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":\"1\"}" INFOS "}", "milvus_connect_param.port: must be"},
-		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":0}" INFOS "}", "milvus_connect_param.port: must be from"},
-		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":99999}" INFOS "}", "milvus_connect_param.port: must be"},
-		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":1.7}" INFOS "}", "milvus_connect_param.port: must be a w"},
-		{"{\"milvus_connect_param\":{\"uri\":\"::\"}" INFOS "}", "milvus_connect_param.uri: must be http"},
-		{"{\"milvus_connect_param\":{\"uri\":\"ftp://h:1\"}" INFOS "}", "milvus_connect_param.uri: only http"},
-		{"{\"milvus_connect_param\":{\"uri\":\"http://h:1/db\"}" INFOS "}", "milvus_connect_param.uri: must end"},
-		{"{\"milvus_connect_param\":{\"uri\":\"http://a:b@h:1\"}" INFOS "}", "milvus_connect_param.uri: must not hold"},
-		{"{\"milvus_connect_param\":{\"uri\":\"http://h:0\"}" INFOS "}", "milvus_connect_param.uri: must be http"},
+		{"{\"milvus_connect_param\":{\"host\":1,\"port\":1}" INFOS "}",
+		 "milvus_connect_param.host: must be a str"},
+		{"{\"milvus_connect_param\":{\"host\":\"a b\",\"port\":1}" INFOS "}",
+		 "milvus_connect_param.host: is no"},
+		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":\"1\"}" INFOS "}",
+		 "milvus_connect_param.port: must be"},
+		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":0}" INFOS "}",
+		 "milvus_connect_param.port: must be from"},
+		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":99999}" INFOS "}",
+		 "milvus_connect_param.port: must be"},
+		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":1.7}" INFOS "}",
+		 "milvus_connect_param.port: must be a w"},
+		{"{\"milvus_connect_param\":{\"uri\":\"::\"}" INFOS "}",
+		 "milvus_connect_param.uri: must be http"},
+		{"{\"milvus_connect_param\":{\"uri\":\"ftp://h:1\"}" INFOS "}",
+		 "milvus_connect_param.uri: only http"},
+		{"{\"milvus_connect_param\":{\"uri\":\"http://h:1/db\"}" INFOS "}",
+		 "milvus_connect_param.uri: must end"},
+		{"{\"milvus_connect_param\":{\"uri\":\"http://a:b@h:1\"}" INFOS "}",
+		 "milvus_connect_param.uri: must not hold"},
+		{"{\"milvus_connect_param\":{\"uri\":\"http://h:0\"}" INFOS "}",
+		 "milvus_connect_param.uri: must be http"},
 		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":1,\"username\":\"u\"}" INFOS "}",
 		 "milvus_connect_param.password: is missing"},
 		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":1,\"password\":\"p\"}" INFOS "}",
@@ -178,44 +193,58 @@ TEST(what_the_caller_got_wrong_is_400_with_the_fields_name)
 		 "milvus_connect_param.connect_timeout: must be a whole"},
 		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":1,\"enable_tls\":\"true\"}" INFOS "}",
 		 "milvus_connect_param.enable_tls: must be true or false"},
-		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":1,\"dial_config\":{\"client_pem_path\":\"x\"}}" INFOS "}",
+		{"{\"milvus_connect_param\":{\"host\":\"h\",\"port\":1,\"dial_config\":{\"client_pem_path\":"
+		 "\"x\"}}" INFOS "}",
 		 "milvus_connect_param.dial_config.client_key_path: is missing"},
 		{"{" TARGET_A "}", "collection_infos: is missing or empty"},
 		{"{" TARGET_A ",\"collection_infos\":[]}", "collection_infos: is missing or empty"},
 		{"{" TARGET_A ",\"collection_infos\":{\"name\":\"x\"}}", "collection_infos: must be a list"},
 		{"{" TARGET_A ",\"collection_infos\":[\"x\"]}", "collection_infos[0]: must be an object"},
-		{"{" TARGET_A ",\"collection_infos\":[{\"name\":\"a\"},{}]}", "collection_infos[1].name: is missing"},
-		{"{" TARGET_A ",\"collection_infos\":[{\"name\":\"\"}]}", "collection_infos[0].name: is missing or empty"},
-		{"{" TARGET_A ",\"collection_infos\":[{\"name\":5}]}", "collection_infos[0].name: must be a string"},
-		{"{" TARGET_A ",\"collection_infos\":[{\"name\":\"9 bad/name\"}]}", "collection_infos[0].name: must begin"},
-		{"{" TARGET_A ",\"collection_infos\":[{\"name\":\"a/b\"}]}", "collection_infos[0].name: must have only"},
+		{"{" TARGET_A ",\"collection_infos\":[{\"name\":\"a\"},{}]}",
+		 "collection_infos[1].name: is missing"},
+		{"{" TARGET_A ",\"collection_infos\":[{\"name\":\"\"}]}",
+		 "collection_infos[0].name: is missing or empty"},
+		{"{" TARGET_A ",\"collection_infos\":[{\"name\":5}]}",
+		 "collection_infos[0].name: must be a string"},
+		{"{" TARGET_A ",\"collection_infos\":[{\"name\":\"9 bad/name\"}]}",
+		 "collection_infos[0].name: must begin"},
+		{"{" TARGET_A ",\"collection_infos\":[{\"name\":\"a/b\"}]}",
+		 "collection_infos[0].name: must have only"},
 		{"{" TARGET_A ",\"collection_infos\":[{\"name\":\"a\",\"positions\":{\"v\":\"x\"}}]}",
 		 "collection_infos[0].positions: is not supported"},
 		{"{" TARGET_A ",\"collection_infos\":[{\"name\":\"a\",\"use_start_position\":true}]}",
 		 "collection_infos[0].use_start_position: is not supported"},
 		{"{" TARGET_A ",\"db_collections\":[]}", "db_collections: must be an object"},
 		{"{" TARGET_A ",\"db_collections\":{\"d\":[]}}", "db_collections.d: must be a list"},
-		{"{" TARGET_A ",\"db_collections\":{\"d!\":[{\"name\":\"x\"}]}}", "db_collections.d!: must have only"},
-		{"{" TARGET_A ",\"db_collections\":{\"d\":[{\"name\":\"\"}]}}", "db_collections.d[0].name: is missing"},
-		{"{" TARGET_A INFOS ",\"name_mapping\":[{\"source_db\":\"a\"}]}", "name_mapping: is not supported"},
+		{"{" TARGET_A ",\"db_collections\":{\"d!\":[{\"name\":\"x\"}]}}",
+		 "db_collections.d!: must have only"},
+		{"{" TARGET_A ",\"db_collections\":{\"d\":[{\"name\":\"\"}]}}",
+		 "db_collections.d[0].name: is missing"},
+		{"{" TARGET_A INFOS ",\"name_mapping\":[{\"source_db\":\"a\"}]}",
+		 "name_mapping: is not supported"},
 		{"{" TARGET_A INFOS ",\"positions\":{\"v\":\"x\"}}", "positions: is not supported"},
 		{"{" TARGET_A INFOS ",\"use_start_position\":true}", "use_start_position: is not supported"},
-		{"{" TARGET_A INFOS ",\"kafka_connect_param\":{\"address\":\"k:1\"}}", "kafka_connect_param: is not supp"},
-		{"{" TARGET_A INFOS ",\"rpc_channel_info\":{\"position\":\"x\"}}", "rpc_channel_info.position: is not supp"},
-		{"{" TARGET_A INFOS ",\"rpc_channel_info\":{\"name\":\"other\"}}", "rpc_channel_info.name: must be the same"},
-		{"{" TARGET_A INFOS ",\"buffer_config\":{\"period\":-1}}", "buffer_config.period: must be from 0"},
+		{"{" TARGET_A INFOS ",\"kafka_connect_param\":{\"address\":\"k:1\"}}",
+		 "kafka_connect_param: is not supp"},
+		{"{" TARGET_A INFOS ",\"rpc_channel_info\":{\"position\":\"x\"}}",
+		 "rpc_channel_info.position: is not supp"},
+		{"{" TARGET_A INFOS ",\"rpc_channel_info\":{\"name\":\"other\"}}",
+		 "rpc_channel_info.name: must be the same"},
+		{"{" TARGET_A INFOS ",\"buffer_config\":{\"period\":-1}}",
+		 "buffer_config.period: must be from 0"},
 		{"{" TARGET_A INFOS ",\"task_id\":5}", "task_id: must be a string"},
 		{"{" TARGET_A INFOS ",\"task_id\":\"../x\"}", "task_id: must have only"},
 		{"{" TARGET_A INFOS ",\"task_id\":\"a/b\"}", "task_id: must have only"},
 		{"{" TARGET_A INFOS ",\"task_id\":\"..\"}", "task_id: must have only"},
-		{"{" TARGET_A INFOS ",\"disable_auto_start\":1}", "disable_auto_start: must be true or false"},
+		{"{" TARGET_A INFOS ",\"disable_auto_start\":1}",
+		 "disable_auto_start: must be true or false"},
 	};
 
 	kit_start();
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		CHECKF(req("create", cases[i].data) == 400, "%s: %s", cases[i].data, ans.text);
-		CHECKF(strncmp(message(), cases[i].field, strlen(cases[i].field)) == 0, "%s: got %s", cases[i].data,
-		       message());
+		CHECKF(strncmp(message(), cases[i].field, strlen(cases[i].field)) == 0, "%s: got %s",
+		       cases[i].data, message());
 		CHECK_STR(str_at("error"), "INVALID");
 	}
 	CHECK_INT(fake.probes, 0);
@@ -247,15 +276,21 @@ TEST(a_name_is_too_long_by_its_bytes_against_maxNameLength)
 TEST(what_only_tunes_the_peer_is_taken_with_a_warning)
 {
 	kit_start();
-	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"host\":\"127.0.0.1\",\"port\":19530.0,\"channel_num\":16,"
+	CHECK_INT(req("create",
+		      "{\"milvus_connect_param\":{\"host\":\"127.0.0.1\",\"port\":19530.0,\"channel_num\":16,"
 		      "\"ignore_partition\":true}" INFOS ",\"buffer_config\":{\"period\":1,\"size\":10},"
 		      "\"extra_info\":{\"enable_user_role\":true},\"disable_auto_start\":true,\"foo\":1,"
-		      "\"rpc_channel_info\":{\"name\":\"by-dev-replicate-msg\"},\"name_mapping\":[],\"positions\":null,"
-		      "\"kafka_connect_param\":{}}"), 200);
+		      "\"rpc_channel_info\":{\"name\":\"by-dev-replicate-msg\"},\"name_mapping\":[],"
+		      "\"positions\":null,"
+		      "\"kafka_connect_param\":{}}"),
+		  200);
 	CHECK_INT(json_array_size(at("warnings")), 6);
-	CHECK(strstr(ans.text, "channel_num: has no effect") && strstr(ans.text, "ignore_partition: has no effect"));
-	CHECK(strstr(ans.text, "buffer_config: has no effect") && strstr(ans.text, "extra_info: has no effect"));
-	CHECK(strstr(ans.text, "disable_auto_start: has no effect") && strstr(ans.text, "foo: unknown field"));
+	CHECK(strstr(ans.text, "channel_num: has no effect") &&
+	      strstr(ans.text, "ignore_partition: has no effect"));
+	CHECK(strstr(ans.text, "buffer_config: has no effect") &&
+	      strstr(ans.text, "extra_info: has no effect"));
+	CHECK(strstr(ans.text, "disable_auto_start: has no effect") &&
+	      strstr(ans.text, "foo: unknown field"));
 	CHECK_INT(fake.probed->port, 19530);
 	kit_end();
 }
@@ -263,9 +298,12 @@ TEST(what_only_tunes_the_peer_is_taken_with_a_warning)
 TEST(tls_credentials_and_paths_reach_the_target)
 {
 	kit_start();
-	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"uri\":\"https://127.0.0.1\",\"username\":\"u\",\"password\":\"p\","
+	CHECK_INT(req("create",
+		      "{\"milvus_connect_param\":{\"uri\":\"https://"
+		      "127.0.0.1\",\"username\":\"u\",\"password\":\"p\","
 		      "\"connect_timeout\":3,\"dial_config\":{\"server_name\":\"n\",\"ca_pem_path\":\"/ca\","
-		      "\"client_pem_path\":\"/c\",\"client_key_path\":\"/k\"}}" INFOS "}"), 200);
+		      "\"client_pem_path\":\"/c\",\"client_key_path\":\"/k\"}}" INFOS "}"),
+		  200);
 	CHECK_INT(fake.probed->port, 443);
 	CHECK(fake.probed->tls.enable);
 	CHECK_STR(fake.probed->authorization, "u:p");
@@ -286,8 +324,11 @@ TEST(tls_credentials_and_paths_reach_the_target)
 TEST(several_names_and_databases_are_one_selection)
 {
 	kit_start();
-	CHECK_INT(req("create", "{" TARGET_A ",\"task_id\":\"t\",\"collection_infos\":[{\"name\":\"a\"},{\"name\":\"b\"}],"
-		      "\"db_collections\":{\"d\":[{\"name\":\"x\"},{\"name\":\"y\"}],\"e\":[{\"name\":\"*\"}]}}"), 200);
+	CHECK_INT(req("create", "{" TARGET_A
+				",\"task_id\":\"t\",\"collection_infos\":[{\"name\":\"a\"},{\"name\":\"b\"}],"
+				"\"db_collections\":{\"d\":[{\"name\":\"x\"},{\"name\":\"y\"}],\"e\":[{"
+				"\"name\":\"*\"}]}}"),
+		  200);
 	CHECK_INT(fake.selected, 5);
 	CHECK_INT(req_id("get", "t"), 200);
 	CHECK_STR(str_at("data.Task.collection_infos.1.name"), "b");
@@ -306,14 +347,18 @@ TEST(the_same_collections_to_the_same_target_are_409_however_it_is_spelled)
 	CHECK(strstr(message(), "task one already replicates default.a"));
 	CHECK_INT(fake.probes, 1); /* not asked: the spelling told */
 	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"host\":\"localhost\",\"port\":19530},"
-		      "\"collection_infos\":[{\"name\":\"a\"}]}"), 409);
+				"\"collection_infos\":[{\"name\":\"a\"}]}"),
+		  409);
 	CHECK_STR(str_at("error"), "DUPLICATE");
 	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"uri\":\"http://127.0.0.1:19530/\"},"
-		      "\"collection_infos\":[{\"name\":\"*\"}]}"), 409);
+				"\"collection_infos\":[{\"name\":\"*\"}]}"),
+		  409);
 	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"host\":\"localhost\",\"port\":19531},"
-		      "\"collection_infos\":[{\"name\":\"a\"}]}"), 200);
+				"\"collection_infos\":[{\"name\":\"a\"}]}"),
+		  200);
 	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"host\":\"localhost\",\"port\":19530},"
-		      "\"collection_infos\":[{\"name\":\"b\"}]}"), 200);
+				"\"collection_infos\":[{\"name\":\"b\"}]}"),
+		  200);
 	CHECK_INT(req_id("delete", "one"), 200);
 	create("one", "a");
 	kit_end();
@@ -323,7 +368,9 @@ TEST(an_id_that_exists_is_409_and_the_first_task_stays)
 {
 	kit_start();
 	create("my-task.1_x", "a");
-	CHECK_INT(req("create", "{" TARGET_A ",\"collection_infos\":[{\"name\":\"b\"}],\"task_id\":\"my-task.1_x\"}"), 409);
+	CHECK_INT(req("create",
+		      "{" TARGET_A ",\"collection_infos\":[{\"name\":\"b\"}],\"task_id\":\"my-task.1_x\"}"),
+		  409);
 	CHECK(strstr(message(), "my-task.1_x"));
 	CHECK_INT(req_id("get", "my-task.1_x"), 200);
 	CHECK_STR(str_at("data.Task.collection_infos.0.name"), "a");
@@ -390,7 +437,9 @@ TEST(health_and_progress_are_those_of_the_flow)
 	fake.status.journaled = 20;
 	fake.status.applied = 10;
 	fake.status.lag_ms = 1500;
-	fake.status.reader = (struct health){.status = HEALTH_RETRYING, .code = ERR_SOURCE_LOST, .since_ms = 1000,
+	fake.status.reader = (struct health){.status = HEALTH_RETRYING,
+					     .code = ERR_SOURCE_LOST,
+					     .since_ms = 1000,
 					     .reason = "kafka k:1 is away"};
 	CHECK_INT(req_id("get", "t"), 200);
 	CHECK_STR(str_at("data.task.state"), "Running");

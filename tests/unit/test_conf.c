@@ -118,7 +118,8 @@ TEST(a_file_of_the_peer_is_taken_and_says_what_is_unused)
 			   "    address: a:9092,b:9093\n"
 			   "maxNameLength: 255\n"
 			   "logLevel: debug\n"
-			   "detectDeadLock: false\n"), 0);
+			   "detectDeadLock: false\n"),
+		  0);
 	CHECK(conf_has_source(c));
 	CHECK_STR(c->source.etcd.address[1], "https://b:1");
 	CHECK(!c->source.etcd.address[2]);
@@ -140,7 +141,9 @@ TEST(the_peers_deprecated_names_stand_for_the_new_ones)
 {
 	struct conf *c;
 
-	CHECK_INT(load(&c, "sourceConfig:\n  etcdAddress:\n    - h:1\n  etcdRootPath: r\n  etcdMetaSubPath: m\n"), 0);
+	CHECK_INT(load(&c,
+		       "sourceConfig:\n  etcdAddress:\n    - h:1\n  etcdRootPath: r\n  etcdMetaSubPath: m\n"),
+		  0);
 	CHECK_STR(c->source.etcd.address[0], "h:1");
 	CHECK_STR(c->source.etcd.root_path, "r");
 	CHECK_STR(c->source.etcd.meta_sub_path, "m");
@@ -154,7 +157,8 @@ TEST(sizes_and_durations_have_units)
 	struct conf *c;
 
 	CHECK_INT(load(&c, "journal:\n  segmentSize: 2 MiB\n  maxSize: \"3GB\"\n  keep: 90m\n"
-			   "apply:\n  requestTimeout: 1500ms\n  idleTick: 1s\n"), 0);
+			   "apply:\n  requestTimeout: 1500ms\n  idleTick: 1s\n"),
+		  0);
 	CHECK_INT(c->journal.segment_size, 2 << 20);
 	CHECK_INT(c->journal.max_size, 3000000000LL);
 	CHECK_INT(c->journal.keep_s, 5400);
@@ -177,13 +181,18 @@ TEST(kafka_security_follows_from_what_is_given)
 {
 	struct conf *c;
 
-	CHECK_INT(load(&c, "sourceConfig:\n  kafka:\n    address: k:1\n    saslUsername: u\n    saslPassword: p\n"), 0);
+	CHECK_INT(
+		load(&c,
+		     "sourceConfig:\n  kafka:\n    address: k:1\n    saslUsername: u\n    saslPassword: p\n"),
+		0);
 	CHECK_STR(c->source.kafka.security_protocol, "SASL_PLAINTEXT");
 	CHECK_STR(c->source.kafka.sasl_mechanism, "PLAIN");
 	CHECK(!c->source.kafka.tls.enable);
 	conf_free(c);
 	CHECK_INT(load(&c, "sourceConfig:\n  kafka:\n    address: k:1\n    sasl:\n      username: u\n"
-			   "      password: p\n      mechanisms: SCRAM-SHA-512\n      securityProtocol: SASL_SSL\n"), 0);
+			   "      password: p\n      mechanisms: SCRAM-SHA-512\n      securityProtocol: "
+			   "SASL_SSL\n"),
+		  0);
 	CHECK_STR(c->source.kafka.sasl_mechanism, "SCRAM-SHA-512");
 	CHECK_STR(c->source.kafka.sasl_password, "p");
 	CHECK(c->source.kafka.tls.enable);
@@ -195,11 +204,13 @@ TEST(kafka_security_follows_from_what_is_given)
 
 TEST(an_unknown_key_is_refused_with_its_line_and_what_is_known_there)
 {
-	refused("address: a:1\nmaxTaskNumber: 3\n", 2, "maxTaskNumber: unknown key; known here: address dataDir");
+	refused("address: a:1\nmaxTaskNumber: 3\n", 2,
+		"maxTaskNumber: unknown key; known here: address dataDir");
 	refused("sourceConfig:\n  etcd:\n    adress: [x]\n", 3,
 		"sourceConfig.etcd.adress: unknown key; known here: address rootPath");
 	refused("Address: a:1\n", 1, "Address: unknown key");
-	refused("journal:\n  keep: 1h\n  segments: 3\n", 3, "journal.segments: unknown key; known here: segmentSize");
+	refused("journal:\n  keep: 1h\n  segments: 3\n", 3,
+		"journal.segments: unknown key; known here: segmentSize");
 }
 
 TEST(a_wrong_type_is_refused)
@@ -208,7 +219,8 @@ TEST(a_wrong_type_is_refused)
 	refused("maxTaskNum: \"3\"\n", 1, "maxTaskNum: must be a whole number, without quotes");
 	refused("maxTaskNum: 3.5\n", 1, "maxTaskNum: must be a whole number");
 	refused("maxTaskNum: [3]\n", 1, "maxTaskNum: must be a single value");
-	refused("\nsourceConfig:\n  etcd:\n    enableTLS: yes\n", 4, "sourceConfig.etcd.enableTLS: must be true or false");
+	refused("\nsourceConfig:\n  etcd:\n    enableTLS: yes\n", 4,
+		"sourceConfig.etcd.enableTLS: must be true or false");
 	refused("sourceConfig:\n  etcd:\n    address: h:1\n", 3, "sourceConfig.etcd.address: must be a list");
 	refused("sourceConfig:\n  etcd:\n    address:\n      - h:1\n      - {a: b}\n", 5,
 		"sourceConfig.etcd.address: every item");
@@ -229,7 +241,8 @@ TEST(a_value_out_of_range_is_refused_with_the_range)
 	refused("journal:\n  segmentSize: 9999999999TiB\n", 2, "journal.segmentSize: must be a size");
 	refused("journal:\n  keep: 99999d\n", 2, "journal.keep: must be from 0s to");
 	refused("apply:\n  idleTick: 1ms\n", 2, "apply.idleTick: must be from 10ms to 60000ms");
-	refused("journal:\n  segmentSize: 1GiB\n  maxSize: 1GiB\n", 3, "journal.maxSize: must be at least twice");
+	refused("journal:\n  segmentSize: 1GiB\n  maxSize: 1GiB\n", 3,
+		"journal.maxSize: must be at least twice");
 }
 
 TEST(addresses_are_checked)
@@ -240,14 +253,18 @@ TEST(addresses_are_checked)
 	refused("address: ::1:80\n", 1, "address: must be host:port");
 	refused("address: \"\"\n", 1, "address: must not be empty");
 	refused("dataDir: here\n", 1, "dataDir: must be an absolute path");
-	refused("sourceConfig:\n  etcd:\n    address: [ftp://h:1]\n", 3, "sourceConfig.etcd.address: only http");
-	refused("sourceConfig:\n  etcd:\n    address: [h]\n", 3, "sourceConfig.etcd.address: every item must be");
-	refused("sourceConfig:\n  kafka:\n    address: h:1,,g:2\n", 3, "sourceConfig.kafka.address: must be host:port");
+	refused("sourceConfig:\n  etcd:\n    address: [ftp://h:1]\n", 3,
+		"sourceConfig.etcd.address: only http");
+	refused("sourceConfig:\n  etcd:\n    address: [h]\n", 3,
+		"sourceConfig.etcd.address: every item must be");
+	refused("sourceConfig:\n  kafka:\n    address: h:1,,g:2\n", 3,
+		"sourceConfig.kafka.address: must be host:port");
 }
 
 TEST(what_two_keys_say_must_fit)
 {
-	refused("sourceConfig:\n  etcd:\n    enableAuth: true\n", 3, "sourceConfig.etcd.enableAuth: needs username");
+	refused("sourceConfig:\n  etcd:\n    enableAuth: true\n", 3,
+		"sourceConfig.etcd.enableAuth: needs username");
 	refused("sourceConfig:\n  etcd:\n    enableTLS: true\n    tlsCACertPath: /no/such.pem\n", 4,
 		"sourceConfig.etcd.tlsCACertPath: cannot read /no/such.pem: No such file");
 	refused("sourceConfig:\n  etcd:\n    enableTLS: true\n    tlsCertPath: /dev/null\n", 4,
@@ -256,10 +273,11 @@ TEST(what_two_keys_say_must_fit)
 		"sourceConfig.kafka.securityProtocol: must be PLAINTEXT");
 	refused("sourceConfig:\n  kafka:\n    securityProtocol: SASL_SSL\n", 3,
 		"sourceConfig.kafka.securityProtocol: SASL needs");
-	refused("sourceConfig:\n  kafka:\n    saslUsername: u\n    saslPassword: p\n    saslMechanisms: GSSAPI\n", 5,
-		"sourceConfig.kafka.saslMechanisms: must be PLAIN");
-	refused("sourceConfig:\n  kafka:\n    securityProtocol: PLAINTEXT\n    ssl:\n      enabled: true\n", 3,
-		"sourceConfig.kafka.securityProtocol: says no TLS");
+	refused("sourceConfig:\n  kafka:\n    saslUsername: u\n    saslPassword: p\n    saslMechanisms: "
+		"GSSAPI\n",
+		5, "sourceConfig.kafka.saslMechanisms: must be PLAIN");
+	refused("sourceConfig:\n  kafka:\n    securityProtocol: PLAINTEXT\n    ssl:\n      enabled: true\n",
+		3, "sourceConfig.kafka.securityProtocol: says no TLS");
 }
 
 TEST(pulsar_with_an_address_is_refused_in_words)
@@ -312,7 +330,8 @@ TEST(no_refusal_repeats_a_secret)
 
 	CHECK_INT(load(&c, "sourceConfig:\n  kafka:\n    saslPassword: [s3cr3t]\n"), -ERR_CONFIG);
 	CHECK(!strstr(err.text, "s3cr3t"));
-	CHECK_INT(load(&c, "sourceConfig:\n  etcd:\n    password: s3cr3t\n    enableAuth: true\n"), -ERR_CONFIG);
+	CHECK_INT(load(&c, "sourceConfig:\n  etcd:\n    password: s3cr3t\n    enableAuth: true\n"),
+		  -ERR_CONFIG);
 	CHECK(!strstr(err.text, "s3cr3t"));
 }
 

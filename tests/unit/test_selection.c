@@ -6,7 +6,8 @@
 
 #define SELECTION(...) \
 	((struct selection){.items = (struct selection_item[]){__VA_ARGS__}, \
-			    .count = sizeof((struct selection_item[]){__VA_ARGS__}) / sizeof(struct selection_item)})
+			    .count = sizeof((struct selection_item[]){__VA_ARGS__}) / \
+				     sizeof(struct selection_item)})
 
 TEST(stars_want_everything)
 {
@@ -44,8 +45,9 @@ TEST(an_empty_selection_wants_nothing)
 
 TEST(selections_overlap_when_one_collection_could_match_both)
 {
-	struct selection a = SELECTION({"default", "a"}), b = SELECTION({"default", "b"}), all = SELECTION({"*", "*"}),
-			 any_a = SELECTION({"*", "a"}), d = SELECTION({"d", "*"}), both = SELECTION({"x", "y"}, {"", "a"});
+	struct selection a = SELECTION({"default", "a"}), b = SELECTION({"default", "b"}),
+			 all = SELECTION({"*", "*"}), any_a = SELECTION({"*", "a"}),
+			 d = SELECTION({"d", "*"}), both = SELECTION({"x", "y"}, {"", "a"});
 
 	CHECK(selection_overlaps(&a, &a) && !selection_overlaps(&a, &b));
 	CHECK(selection_overlaps(&a, &all) && selection_overlaps(&all, &b));
@@ -55,7 +57,8 @@ TEST(selections_overlap_when_one_collection_could_match_both)
 
 TEST(a_copy_of_a_target_shares_nothing_with_it)
 {
-	struct target_conf t = {.host = "h", .port = 5, .connect_timeout_ms = 7, .tls = {.enable = true, .ca_path = "/c"}};
+	struct target_conf t = {
+		.host = "h", .port = 5, .connect_timeout_ms = 7, .tls = {.enable = true, .ca_path = "/c"}};
 	struct target_conf *c = target_conf_copy(&t), *d;
 
 	CHECK(c->host != t.host && c->tls.ca_path != t.tls.ca_path && !c->authorization && !c->tls.key_path);

@@ -71,7 +71,8 @@ TEST(the_source_as_its_own_target_is_400)
 	kit_start();
 	fake.same_answer = 1;
 	CHECK_INT(req("create", "{" TARGET_A ALL "}"), 400);
-	CHECK(strncmp(message(), "milvus_connect_param: ", 22) == 0 && strstr(message(), "is the source itself"));
+	CHECK(strncmp(message(), "milvus_connect_param: ", 22) == 0 &&
+	      strstr(message(), "is the source itself"));
 	CHECK_INT(fake.creates, 0);
 	CHECK(no_tasks());
 	kit_end();
@@ -80,7 +81,9 @@ TEST(the_source_as_its_own_target_is_400)
 TEST(a_name_that_cannot_be_resolved_is_502)
 {
 	kit_start();
-	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"host\":\"no.such.invalid\",\"port\":19530}" ALL "}"), 502);
+	CHECK_INT(req("create",
+		      "{\"milvus_connect_param\":{\"host\":\"no.such.invalid\",\"port\":19530}" ALL "}"),
+		  502);
 	CHECK(strstr(message(), "no.such.invalid:19530"));
 	CHECK(no_tasks());
 	kit_end();
@@ -122,7 +125,8 @@ TEST(a_restart_keeps_tasks_and_wishes_as_they_were)
 	CHECK_STR(str_at("data.tasks.1.state"), "Paused");
 	CHECK_STR(str_at("data.tasks.1.collection_infos.0.name"), "b");
 	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"host\":\"localhost\",\"port\":19530},"
-		      "\"collection_infos\":[{\"name\":\"a\"}]}"), 409);
+				"\"collection_infos\":[{\"name\":\"a\"}]}"),
+		  409);
 	CHECK_INT(req_id("resume", "rest"), 200);
 	kit_down();
 	kit_up();
@@ -133,11 +137,17 @@ TEST(a_restart_keeps_tasks_and_wishes_as_they_were)
 /* A row as a crash leaves it. */
 static void leave(const char *id, enum task_row_state state, bool with_folder)
 {
-	AUTO_FREE char *path = xasprintf("%s/control.db", kit_dir), *dir = xasprintf("%s/tasks/%s", kit_dir, id);
+	AUTO_FREE char *path = xasprintf("%s/control.db", kit_dir),
+		       *dir = xasprintf("%s/tasks/%s", kit_dir, id);
 	struct selection_item item = {"default", "c"};
 	struct target_conf t = {.host = "h", .port = 1, .connect_timeout_ms = 1};
-	struct task_row r = {.id = (char *)id, .source_uuid = "u", .resolved = "", .shown = "{}", .state = state,
-			     .target = &t, .selection = {&item, 1}};
+	struct task_row r = {.id = (char *)id,
+			     .source_uuid = "u",
+			     .resolved = "",
+			     .shown = "{}",
+			     .state = state,
+			     .target = &t,
+			     .selection = {&item, 1}};
 	struct task_store *s;
 
 	CHECK_INT(task_store_open(&s, path, &kit_err), 0);
@@ -305,7 +315,8 @@ static long call_end(struct call *c)
 	return status;
 }
 
-#define CREATE(id, rest) "{\"request_type\":\"create\",\"request_data\":{\"task_id\":\"" id "\"," TARGET_A rest "}}"
+#define CREATE(id, rest) \
+	"{\"request_type\":\"create\",\"request_data\":{\"task_id\":\"" id "\"," TARGET_A rest "}}"
 
 TEST(a_create_that_waits_for_its_target_holds_up_nobody)
 {
@@ -327,7 +338,9 @@ TEST(a_create_that_waits_for_its_target_holds_up_nobody)
 	CHECK_INT(req_id("position", "slow"), 200);
 	CHECK_INT(http("GET", "/metrics", NULL), 200);
 	/* its id and its collections are taken already */
-	CHECK_INT(req("create", "{" TARGET_A ",\"collection_infos\":[{\"name\":\"z\"}],\"task_id\":\"slow\"}"), 409);
+	CHECK_INT(
+		req("create", "{" TARGET_A ",\"collection_infos\":[{\"name\":\"z\"}],\"task_id\":\"slow\"}"),
+		409);
 	CHECK_INT(req("create", "{" TARGET_A ",\"collection_infos\":[{\"name\":\"b\"}]}"), 409);
 	CHECK(strstr(message(), "being created"));
 	fake_set(&fake.probe_gate, false);
@@ -345,8 +358,10 @@ TEST(of_two_creates_with_two_spellings_of_a_target_one_wins)
 	kit_start();
 	fake_set(&fake.probe_gate, true);
 	call_begin(&a, CREATE("a", ALL));
-	call_begin(&b, "{\"request_type\":\"create\",\"request_data\":{\"task_id\":\"b\",\"milvus_connect_param\":"
-		       "{\"host\":\"localhost\",\"port\":19530}" ALL "}}");
+	call_begin(
+		&b,
+		"{\"request_type\":\"create\",\"request_data\":{\"task_id\":\"b\",\"milvus_connect_param\":"
+		"{\"host\":\"localhost\",\"port\":19530}" ALL "}}");
 	CHECK(fake_wait_waiting(2));
 	fake_set(&fake.probe_gate, false);
 	sa = call_end(&a);
@@ -417,7 +432,8 @@ static void *storm_main(void *arg)
 	long *bad = arg;
 
 	for (size_t i = 0; i < 40; i++) {
-		http_to(&a, "POST", "/cdc", bodies[i % ARRAY_LEN(bodies)], (long)strlen(bodies[i % ARRAY_LEN(bodies)]));
+		http_to(&a, "POST", "/cdc", bodies[i % ARRAY_LEN(bodies)],
+			(long)strlen(bodies[i % ARRAY_LEN(bodies)]));
 		if (a.status != 200 && a.status != 404 && a.status != 409)
 			*bad = a.status;
 	}
@@ -460,28 +476,39 @@ static long say(const char *body)
 
 static void everything_with_a_secret(void)
 {
-	static const char with[] = "\"milvus_connect_param\":{\"host\":\"127.0.0.1\",\"port\":19530,\"username\":\"root\","
-				   "\"password\":\"" SECRET "\"}";
+	static const char with[] =
+		"\"milvus_connect_param\":{\"host\":\"127.0.0.1\",\"port\":19530,\"username\":\"root\","
+		"\"password\":\"" SECRET "\"}";
 	char body[1024];
 
-	snprintf(body, sizeof(body), "{\"request_type\":\"create\",\"request_data\":{\"task_id\":\"t\",%s" ALL "}}", with);
+	snprintf(body, sizeof(body),
+		 "{\"request_type\":\"create\",\"request_data\":{\"task_id\":\"t\",%s" ALL "}}", with);
 	CHECK_INT(say(body), 200);
 	CHECK_STR(fake.probed->authorization, "root:" SECRET);
 	CHECK_INT(say(body), 409);
-	snprintf(body, sizeof(body), "{\"request_type\":\"create\",\"request_data\":{%s,\"task_id\":\"!\"}}", with);
+	snprintf(body, sizeof(body), "{\"request_type\":\"create\",\"request_data\":{%s,\"task_id\":\"!\"}}",
+		 with);
 	CHECK_INT(say(body), 400);
 	CHECK_INT(say("{\"request_type\":\"create\",\"request_data\":{\"milvus_connect_param\":{\"uri\":"
-		      "\"http://root:" SECRET "@h:1\"}" ALL "}}"), 400);
+		      "\"http://root:" SECRET "@h:1\"}" ALL "}}"),
+		  400);
 	CHECK_INT(say("{\"request_type\":\"create\",\"request_data\":{\"milvus_connect_param\":{\"token\":"
-		      "[\"" SECRET "\"],\"host\":\"h\",\"port\":1}" ALL "}}"), 400);
-	CHECK_INT(say("{\"request_type\":\"create\",\"request_data\":{\"password\":\"" SECRET "\" \"" SECRET "\"}}"), 400);
-	CHECK_INT(say("{\"request_type\":\"create\",\"request_data\":{\"milvus_connect_param\":{\"host\":\"127.0.0.1\","
+		      "[\"" SECRET "\"],\"host\":\"h\",\"port\":1}" ALL "}}"),
+		  400);
+	CHECK_INT(say("{\"request_type\":\"create\",\"request_data\":{\"password\":\"" SECRET "\" \"" SECRET
+		      "\"}}"),
+		  400);
+	CHECK_INT(say("{\"request_type\":\"create\",\"request_data\":{\"milvus_connect_param\":{\"host\":"
+		      "\"127.0.0.1\","
 		      "\"port\":7,\"token\":\"" SECRET "\",\"username\":\"u\",\"password\":\"" SECRET "\","
-		      "\"Password\":\"" SECRET "\"}" ALL ",\"task_id\":\"u\"}}"), 200);
+		      "\"Password\":\"" SECRET "\"}" ALL ",\"task_id\":\"u\"}}"),
+		  200);
 	CHECK_STR(fake.probed->authorization, SECRET);
 	err_set(&fake.probe, ERR_TARGET_AUTH, "127.0.0.1:8 refuses");
-	CHECK_INT(say("{\"request_type\":\"create\",\"request_data\":{\"milvus_connect_param\":{\"host\":\"127.0.0.1\","
-		      "\"port\":8,\"token\":\"" SECRET "\"}" ALL "}}"), 502);
+	CHECK_INT(say("{\"request_type\":\"create\",\"request_data\":{\"milvus_connect_param\":{\"host\":"
+		      "\"127.0.0.1\","
+		      "\"port\":8,\"token\":\"" SECRET "\"}" ALL "}}"),
+		  502);
 	fake.probe = (struct err){0};
 	CHECK_INT(say("{\"request_type\":\"list\"}"), 200);
 	CHECK_INT(say("{\"request_type\":\"get\",\"request_data\":{\"task_id\":\"t\"}}"), 200);

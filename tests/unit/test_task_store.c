@@ -34,13 +34,23 @@ static void gone(void)
 static struct task_row row(const char *id)
 {
 	static struct selection_item items[] = {{"default", "a"}, {"*", "*"}};
-	static struct target_conf t = {.host = "h", .port = 19530, .authorization = "root:s3cr3t",
-				       .tls = {.enable = true, .ca_path = "/ca", .cert_path = "/c", .key_path = "/k",
+	static struct target_conf t = {.host = "h",
+				       .port = 19530,
+				       .authorization = "root:s3cr3t",
+				       .tls = {.enable = true,
+					       .ca_path = "/ca",
+					       .cert_path = "/c",
+					       .key_path = "/k",
 					       .server_name = "n"},
 				       .connect_timeout_ms = 3000};
 
-	return (struct task_row){.id = (char *)id, .source_uuid = "uuid", .resolved = "10.0.0.1 ", .shown = "{}",
-				 .state = TASK_CREATING, .created_ms = 12345, .target = &t,
+	return (struct task_row){.id = (char *)id,
+				 .source_uuid = "uuid",
+				 .resolved = "10.0.0.1 ",
+				 .shown = "{}",
+				 .state = TASK_CREATING,
+				 .created_ms = 12345,
+				 .target = &t,
 				 .selection = {items, 2}};
 }
 
