@@ -71,6 +71,7 @@ $(B)/%.o: %.c Makefile | $(PROTO_H) $(SQL_H)
 # unit, contract and short fault loops: no network, under a minute
 test: $(UNIT)
 	@tests/run-unit.sh $(UNIT)
+test-programs: $(UNIT)
 bench-programs: $(BENCH)
 check-asan check-tsan: check-%:
 	$(MAKE) VARIANT=$* test
@@ -115,4 +116,4 @@ help:
 	@echo "deps lint fmt install uninstall clean"
 
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(BENCH:=.d) $(B)/src/main.d $(HELPERS:%.c=$(B)/%.d)
-.PHONY: all test bench-programs check-asan check-tsan demo check deps bench lint fmt install uninstall clean help
+.PHONY: all test test-programs bench-programs check-asan check-tsan demo check deps bench lint fmt install uninstall clean help

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# make check: the whole test command, from nothing on a fresh Debian 12. Installs what is missing, builds,
+# lints, runs unit, contract and fault tests (plain, under ASan+UBSan, under TSan) and the end-to-end tests
+# on a real stack. Ends with "N passed, N failed"; what cannot run counts as failed.
+set -u
+cd "$(dirname "$0")/.."
+export T_COUNTS
+T_COUNTS=$(mktemp)
+jobs=$(nproc)
+began=$(date +%s)
+export STACK=${STACK:-8}
+step() { printf '\n=== %s (%d s)\n' "$*" $(($(date +%s) - began)); }
+# count NAME COMMAND...: one test that is a command
+count() {
+	local name=$1
+	shift
+	if "$@"; then echo "ok - $name"; echo "1 0" >>"$T_COUNTS"; else echo "not ok - $name"; echo "0 1" >>"$T_COUNTS"; fi
+}
+finish() {
+	tests/stack/stack.sh wipe >/dev/null 2>&1
+	rm -rf "$work"
+	awk '{ p += $1; f += $2 } END { printf "%d passed, %d failed\n", p, f }' "$T_COUNTS"
+	local failed
+	failed=$(awk '{ f += $2 } END { print f + 0 }' "$T_COUNTS")
+	rm -f "$T_COUNTS"
+	[ "$failed" -eq 0 ] && exit 0
+	exit 1
+}
+work=$(mktemp -d)
+trap finish EXIT
+
+step "parts"
+count "what is missing can be installed" tests/stack/deps.sh all || true
+count "the parts of a real stack are there" tests/stack/parts.sh
+step "build"
+count "the release program builds without a warning" make -s -j"$jobs" WERROR=1 all
+count "gcc and clang builds without a warning, layers, format" make -s lint
+for variant in test asan tsan; do
+	step "unit, contract and fault tests: $variant"
+	if make -s -j"$jobs" VARIANT=$variant test-programs; then
+		make -s VARIANT=$variant test
+	else
+		count "the $variant build" false
+	fi
+done
+
+step "a real stack"
+count "two etcd, Kafka and two Milvus come up" tests/stack/stack.sh up
+step "end to end"
+eval "$(tests/stack/stack.sh env)"
+export SOURCE_ETCD TARGET_ETCD KAFKA SOURCE_URI TARGET_URI SOURCE_ROOT PY CDC_ADDRESS RUN_DIR
+"$PY" tests/e2e/run.py "$work/e2e" 2>&1 | tee "$work/e2e.tap"
+if grep -q '^1\.\.' "$work/e2e.tap"; then
+	echo "$(grep -c '^ok ' "$work/e2e.tap") $(grep -c '^not ok ' "$work/e2e.tap")" >>"$T_COUNTS"
+else
+	count "the end-to-end run ends" false
+fi
+step "done"
