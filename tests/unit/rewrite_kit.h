@@ -69,6 +69,7 @@ struct kit_column {
 	int more; /* elements too many or, below 0, too few */
 	int more_valid;
 	bool dynamic;
+	const char *name; /* NULL: "f<id>" */
 };
 
 /* Row r of every fifth is null. */
@@ -240,7 +241,7 @@ static inline void kit_put_column(struct buf *b, const struct kit_column *c, int
 		m -= (size_t)-c->more;
 	snprintf(name, sizeof(name), "f%" PRId64, c->id);
 	pb_put_uint(&fd, 1, (uint64_t)c->type);
-	pb_put_string(&fd, 2, name);
+	pb_put_string(&fd, 2, c->name ? c->name : name);
 	pb_put_uint(&fd, 5, (uint64_t)c->id);
 	if (c->dynamic)
 		pb_put_uint(&fd, 6, 1);

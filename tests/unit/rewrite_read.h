@@ -446,4 +446,26 @@ static inline void got_same_rows(const struct got *out, size_t at, const struct 
 		CHECK_STR(out->keys[at + r], in->keys[r]);
 }
 
+/* The one message of the one entry. */
+static inline struct got *got_only(struct kit *k)
+{
+	kit_run(k);
+	CHECKF(k->result.refusal_count == 0, "%s", k->result.refusals[0].reason);
+	CHECK_INT(k->result.message_count, 1);
+	return got_out(k->arena, &k->result.messages[0]);
+}
+
+/* Exactly one refusal, no message; the reason has every one of the words. */
+static inline void got_refused(struct kit *k, const char *a, const char *b, const char *c)
+{
+	const char *reason;
+
+	kit_run(k);
+	CHECKF(k->result.message_count == 0, "a message was made, want one without \"%s\"", a);
+	CHECK_INT(k->result.refusal_count, 1);
+	reason = k->result.refusals[0].reason;
+	CHECKF(strstr(reason, a) && strstr(reason, b) && strstr(reason, c),
+	       "\"%s\" lacks one of \"%s\", \"%s\", \"%s\"", reason, a, b, c);
+}
+
 #endif

@@ -1,29 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One entry -> one message: mapping, IDs, times, refusals. Merging: test_rewrite_merge.c. */
+/* One entry -> one message: mapping, IDs, times, refusals. Malformed ones: test_rewrite_check.c, merging: test_rewrite_merge.c. */
 #include "rewrite_read.h"
 
 static const struct kit_column pk = {.type = 5, .id = 100};
-
-static struct got *only(struct kit *k)
-{
-	kit_run(k);
-	CHECKF(k->result.refusal_count == 0, "%s", k->result.refusals[0].reason);
-	CHECK_INT(k->result.message_count, 1);
-	return got_out(k->arena, &k->result.messages[0]);
-}
-
-/* Exactly one refusal, no message; the reason has every one of the words. */
-static void refused(struct kit *k, const char *a, const char *b, const char *c)
-{
-	const char *reason;
-
-	kit_run(k);
-	CHECKF(k->result.message_count == 0, "a message was made, want one without \"%s\"", a);
-	CHECK_INT(k->result.refusal_count, 1);
-	reason = k->result.refusals[0].reason;
-	CHECKF(strstr(reason, a) && strstr(reason, b) && strstr(reason, c),
-	       "\"%s\" lacks one of \"%s\", \"%s\", \"%s\"", reason, a, b, c);
-}
 
 TEST(insert_has_the_targets_names_ids_and_channel)
 {
@@ -38,7 +17,7 @@ TEST(insert_has_the_targets_names_ids_and_channel)
 	struct got *g;
 
 	kit_insert(k, &m);
-	g = only(k);
+	g = got_only(k);
 	CHECK_STR(g->shard, "tgt-dml_5_900v1");
 	CHECK_STR(g->db, "tdb");
 	CHECK_STR(g->name, "c9");
@@ -70,7 +49,7 @@ TEST(every_type_comes_through_row_by_row)
 					    .column_count = n,
 					    .style = styles[s]};
 			struct entry *e = kit_insert(k, &m);
-			struct got *in = got_read(k->arena, e->body, e->size), *g = only(k);
+			struct got *in = got_read(k->arena, e->body, e->size), *g = got_only(k);
 
 			got_same_rows(g, 0, in);
 			CHECK_INT(g->column_count, n);
@@ -89,7 +68,7 @@ TEST(a_nullable_column_of_nulls_only_comes_through)
 	struct got *g;
 
 	kit_insert(k, &m);
-	g = only(k);
+	g = got_only(k);
 	CHECK_STR(got_find(g, 101)->rows[0], "null");
 }
 
@@ -104,7 +83,7 @@ TEST(delete_with_every_kind_of_key)
 				    .legacy_keys = i / 2 == 1,
 				    .varchar_keys = i / 2 == 2};
 		struct entry *e = kit_delete(k, &m);
-		struct got *in = got_read(k->arena, e->body, e->size), *g = only(k);
+		struct got *in = got_read(k->arena, e->body, e->size), *g = got_only(k);
 
 		got_same_rows(g, 0, in);
 		CHECK(!g->loose);
@@ -122,7 +101,7 @@ TEST(a_delete_in_all_partitions_stays_one)
 	struct got *g;
 
 	kit_delete(k, &m);
-	g = only(k);
+	g = got_only(k);
 	CHECK_INT(g->partition, -1);
 	CHECK_STR(g->part, "");
 }
@@ -283,7 +262,7 @@ TEST(R23_what_is_not_mapped_is_refused_with_what_is_missing)
 		n.partition = i == 1 ? 4711 : i == 3 ? -1 : 0; /* inserts go into one partition */
 		n.shard = i == 2 ? 7 : 0;
 		kit_insert(k, &n);
-		refused(k, want[i][0], want[i][1], "insert of src-dml_");
+		got_refused(k, want[i][0], want[i][1], "insert of src-dml_");
 		CHECK_INT(k->result.refusals[0].seq, 100);
 		CHECK_INT(k->result.refusals[0].collection_id, i == 0 ? 77 : 9);
 	}
@@ -301,7 +280,7 @@ TEST(a_vchannel_outside_its_pchannel_is_refused)
 	c.channel_count = 1;
 	object_map_put(k->map, &c);
 	kit_delete(k, &m);
-	refused(k, "tgt-dml_33_900v0", "tgt-dml_3", "delete");
+	got_refused(k, "tgt-dml_33_900v0", "tgt-dml_3", "delete");
 }
 
 TEST(R23_a_refusal_ends_its_collection_and_no_other)
@@ -331,133 +310,6 @@ TEST(R23_a_refusal_ends_its_collection_and_no_other)
 	CHECK_INT(g->num_rows, 4);
 }
 
-TEST(a_message_cut_anywhere_is_refused)
-{
-	struct kit_column columns[32];
-	size_t n = kit_all_types(columns, KIT_PACKED, KIT_SLOTS), size;
-	struct kit_msg m = {.ts = 1000, .rows = 3, .columns = columns, .column_count = n};
-
-	for (int del = 0; del < 2; del++) {
-		AUTO(kit_free) struct kit *k = kit_new();
-		struct entry *e = del ? kit_delete(k, &m) : kit_insert(k, &m);
-
-		AUTO_FREE uint8_t *whole = xmemdup(e->body, e->size);
-
-		size = e->size;
-		CHECK(size > 50);
-		for (size_t cut = 0; cut < size; cut++) {
-			AUTO_FREE uint8_t *body =
-				xmemdup(whole, cut); /* of its own: a read over the end is seen */
-			AUTO(arena_free) struct arena *messages = arena_new();
-			struct err err;
-
-			e->body = body;
-			e->size = cut;
-			CHECK(rewrite_window(&k->conf, k->entries, k->out, 1, messages, &k->result, &err) ==
-			      0);
-			CHECKF(k->result.message_count == 0 && k->result.refusal_count == 1, "cut at %zu",
-			       cut);
-			CHECK(strlen(k->result.refusals[0].reason) > 30);
-		}
-		e->body = whole;
-		e->size = size;
-		only(k);
-	}
-}
-
-/* Whatever a changed bit makes of a message: a refusal, or a message whose every count agrees. */
-TEST(a_message_with_any_bit_changed_is_refused_or_still_sound)
-{
-	struct kit_column columns[32];
-	size_t n = kit_all_types(columns, KIT_PACKED, KIT_COMPACT), sound = 0, stopped = 0;
-	struct kit_msg m = {.ts = 300, .rows = 2, .columns = columns, .column_count = n};
-
-	for (int del = 0; del < 2; del++) {
-		AUTO(kit_free) struct kit *k = kit_new();
-		struct entry *e = del ? kit_delete(k, &m) : kit_insert(k, &m);
-		AUTO_BUF struct buf body = {0};
-
-		buf_add(&body, e->body, e->size);
-		e->body = body.data;
-		for (size_t bit = 0; bit < body.len * 8; bit++) {
-			AUTO(arena_free) struct arena *all = k->arena;
-
-			k->arena = arena_new();
-			body.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
-			kit_run(k);
-			CHECK_INT(k->result.message_count + k->result.refusal_count, 1);
-			for (size_t i = 0; i < k->result.message_count; i++)
-				got_out(k->arena, &k->result.messages[i]);
-			sound += k->result.message_count;
-			stopped += k->result.refusal_count;
-			body.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
-			e->vchannel = "src-dml_0_9v0"; /* was in the arena that goes */
-			e->pchannel = "src-dml_0";
-		}
-	}
-	CHECK(sound > 100 && stopped > 1000);
-}
-
-TEST(a_wrong_count_is_refused_with_the_field_and_both_counts)
-{
-	struct kit_column columns[32];
-
-	for (int form = KIT_PLAIN; form <= KIT_FULL; form++) {
-		size_t n = kit_all_types(columns, KIT_PACKED, form);
-
-		for (size_t i = 0; i < n; i++) {
-			for (int more = -1; more <= 1; more += 2) {
-				AUTO(kit_free) struct kit *k = kit_new();
-				struct kit_msg m = {
-					.ts = 1000, .rows = 7, .columns = columns, .column_count = n};
-				char name[48], counts[48];
-				int have = (form == KIT_COMPACT ? 5 : 7) + more; /* rows 1 and 6 are null */
-
-				columns[i].more = more;
-				kit_insert(k, &m);
-				columns[i].more = 0;
-				snprintf(name, sizeof(name), "\"f%d\" (field %d", (int)(100 + i),
-					 (int)(100 + i));
-				snprintf(counts, sizeof(counts), "%d values, want", have);
-				refused(k, name, counts, "7");
-			}
-		}
-	}
-}
-
-TEST(wrong_counts_beside_the_columns_are_refused)
-{
-	struct kit_column nullable = {.type = 5, .id = 100, .form = KIT_SLOTS, .more_valid = 1};
-	struct kit_msg good = {.ts = 1000, .rows = 4, .columns = &pk, .column_count = 1};
-	struct {
-		int ts, ids, rows;
-		const char *a, *b;
-	} cases[] = {{1, 0, 0, "timestamps: 5", "want 4"}, {-1, 0, 0, "timestamps: 3", "want 4"},
-		     {0, 1, 0, ": 5 values", "want 4"},	   {0, -1, 0, ": 3 values", "want 4"},
-		     {0, 0, 1, "timestamps: 4", "want 5"}, {0, 0, -4, "num_rows", "0"}};
-
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		for (int del = 0; del < 2; del++) {
-			AUTO(kit_free) struct kit *k = kit_new();
-			struct kit_msg m = good;
-
-			m.more_ts = cases[i].ts;
-			m.more_ids = cases[i].ids;
-			m.more_rows = cases[i].rows;
-			if (del)
-				kit_delete(k, &m);
-			else
-				kit_insert(k, &m);
-			refused(k, cases[i].a, cases[i].b, m.more_ids ? del ? "primary_keys" : "rowIDs" : "");
-		}
-	}
-	AUTO(kit_free) struct kit *k = kit_new();
-
-	good.columns = &nullable;
-	kit_insert(k, &good);
-	refused(k, "\"f100\"", "5 validity flags", "want 4");
-}
-
 TEST(messages_that_are_not_what_the_journal_says_are_refused)
 {
 	AUTO(kit_free) struct kit *k = kit_new();
@@ -465,67 +317,22 @@ TEST(messages_that_are_not_what_the_journal_says_are_refused)
 	struct entry *e = kit_insert(k, &m), good = *e;
 
 	e->kind = KIND_DELETE;
-	refused(k, "base", "400", "401");
+	got_refused(k, "base", "400", "401");
 	*e = good;
 	e->ts++;
 	k->out[0]++;
-	refused(k, "timestamps", "1000", "1001");
+	got_refused(k, "timestamps", "1000", "1001");
 	*e = good;
 	e->partition_id = 92;
-	refused(k, "partition 91", "92", "");
+	got_refused(k, "partition 91", "92", "");
 	*e = good;
 	e->collection_id = 8;
 	e->partition_id = 81;
 	e->vchannel = "src-dml_0_8v0";
-	refused(k, "collection 9", "8", "");
+	got_refused(k, "collection 9", "8", "");
 	*e = good;
 	e->vchannel = "src-dml_1_9v1";
-	refused(k, "shardName", "src-dml_1_9v1", "");
-}
-
-TEST(columns_that_cannot_be_checked_are_refused)
-{
-	struct kit_column c[] = {pk, {.type = 6, .id = 101}};
-	struct kit_msg m = {.ts = 1000, .rows = 2, .columns = c, .column_count = 2};
-	AUTO(kit_free) struct kit *k = kit_new();
-
-	kit_insert(k, &m);
-	refused(k, "\"f101\"", "data type 6", "");
-	k->n = 0;
-	c[1] = pk;
-	kit_insert(k, &m);
-	refused(k, "\"f100\"", "twice", "");
-	k->n = 0;
-	c[1].id = 0;
-	kit_insert(k, &m);
-	refused(k, "\"f0\"", "field ID", "");
-	k->n = 0;
-	c[1] = (struct kit_column){.type = 101, .id = 101, .dim = 0};
-	kit_insert(k, &m);
-	refused(k, "\"f101\"", "dimension 0", "");
-	k->n = 0;
-	m.column_count = 0;
-	kit_insert(k, &m);
-	refused(k, "fields_data", "0 columns", "");
-	k->n = 0;
-	m.column_count = 1;
-	m.version = 1; /* writes 0 */
-	kit_insert(k, &m);
-	refused(k, "version: 0", "by row", "");
-}
-
-TEST(names_in_a_reason_are_printable)
-{
-	AUTO(kit_free) struct kit *k = kit_new();
-	struct kit_column bad = {.type = 5, .id = 100, .more = 1};
-	struct kit_msg m = {.ts = 1000, .rows = 1, .columns = &bad, .column_count = 1};
-	struct entry *e = kit_insert(k, &m);
-	uint8_t *body = arena_dup(k->arena, e->body, e->size), *name = memmem(body, e->size, "f100", 4);
-
-	CHECK(name != NULL);
-	memcpy(name, "\x1b\n\xff\"", 4);
-	e->body = body;
-	refused(k, "column \"???\"\"", "2 values", "");
+	got_refused(k, "shardName", "src-dml_1_9v1", "");
 }
 
 TEST(R19_an_unknown_format_version_is_not_written)
