@@ -33,14 +33,19 @@ struct catalog *catalog_new(const struct catalog_conf *conf);
 void catalog_free(struct catalog *c);
 DEFINE_AUTO(struct catalog, catalog_free)
 
-/* State rows of the journal at start: keys "coll/<id>", "db/<id>", "source"; others are ignored. */
+/*
+ * State rows of the journal at start: keys "coll/<id>" (jr.KnownCollection), "db/<id>" (jr.KnownDatabase)
+ * and "source" (jr.KnownSource); others are ignored. JOURNAL_BAD names the row.
+ */
 int catalog_restore(struct catalog *c, const struct state_row *row, struct err *err);
 
 /*
  * Reads the source's catalog. watermark: all ticks >= it had been read when this is called; after
  * success everything created at or before it is seen. Blocks <= 5 s. SOURCE_LOST/AUTH: wait.
- * SOURCE_WAIT: a collection created <= watermark is still in state Creating, or its fields are
- * not all there: call again. SOURCE_FOREIGN (R6): other cluster_id than the state row "source",
+ * SOURCE_WAIT: a collection created <= watermark is still in state Creating (for 5 s at most: no row
+ * can come before Created, and a creation that was given up stays so), or its fields are not all
+ * there: call again. SOURCE_FORMAT: a value cannot be read, names the key. SOURCE_FOREIGN (R6): other
+ * cluster_id, root or creation time of the default database than the state row "source" has,
  * revision below ours, empty root, or no default database: no DDL may be derived.
  */
 int catalog_fence(struct catalog *c, cdc_ts watermark, struct err *err);
@@ -67,10 +72,14 @@ struct catalog_plan {
  * Needs catalog_fenced() >= watermark. Derives: CREATE_DATABASE, CREATE_COLLECTION (ts its create
  * time), CREATE_PARTITION; at the watermark, in this order: RELEASE, DROP_INDEX, CREATE_INDEX,
  * LOAD, DROP_DATABASE (only once no live collection of it is known). Timestamps at or below prev
- * are raised to prev + 1. Drops of collections and partitions come from their records
- * (catalog_drop_*); one whose record does not come although etcd has said Dropping or gone for
- * 10 s is derived here at the watermark (R5). An ID that is to be created under the name of another
- * live known ID first drops that (R9). prev 0 is the start of the task (T0): entries are marked
+ * are raised to prev + 1; entries of one timestamp are in the order in which they have to be applied.
+ * Drops of collections and partitions come from their records (catalog_drop_*); one whose record does
+ * not come although etcd has said Dropping or gone for 10 s is derived here at the watermark (R5), but
+ * only when all that the source wrote before that fence was cut (a backlog is read first), or when
+ * watermark is prev + 1: an idle cut, nothing is read, no record can come. An ID that is to be created
+ * under the name of another live known ID first drops that (R9), if etcd says that one is over; one
+ * that was renamed at the source is left alone, and the applier has to refuse the new one. The same for
+ * databases: see catalog_plan.c. prev 0 is the start of the task (T0): entries are marked
  * existed. `known` changes only tentatively: catalog_commit() after the journal has the cut, or
  * catalog_rollback() and the very same calls again.
  */
