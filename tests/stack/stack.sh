@@ -20,6 +20,12 @@
 #   TARGET_TT        false: the target takes replicated messages; true: an ordinary Milvus (false)
 #   TARGET_CHANNELS  number of physical channels of the target (4)
 #
+# `up` re-uses what runs under that number: whoever wants a stack alone takes a number (or a
+# CDC_STACK_DIR and a number) of which `status` says that all of it is stopped.
+#
+# A Milvus that was restarted answers before its collections are loaded again, and until they are
+# flushed and it is started once more it may show less than all of the rows not flushed before.
+#
 # The last two are remembered in the run folder, so a later `start target` need not repeat them.
 set -euo pipefail
 
@@ -78,7 +84,8 @@ launch() # PART COMMAND...
 	local part=$1 pid
 
 	shift
-	if (exec 3<>"/dev/tcp/$host/${port[$part]}") 2>/dev/null; then
+	# a process that was just killed can look ended a moment before its sockets are closed
+	if ! wait_for 5 port_free "$part"; then
 		die "$part: port ${port[$part]} is in use; choose another STACK"
 	fi
 	cd "$run/$part"
@@ -108,6 +115,7 @@ wait_for() # SECONDS CHECK...
 	done
 }
 
+port_free() { ! (exec 3<>"/dev/tcp/$host/${port[$1]}") 2>/dev/null; }
 gone() { ! pid_of "$1" >/dev/null; }
 healthy_or_gone() { healthy "$1" || gone "$1"; }
 
