@@ -22,7 +22,7 @@ static const char *const fixed[][2] = {
 	{"queued.min.messages", "10000"},
 	{"fetch.message.max.bytes", "1048576"},
 	{"fetch.max.bytes", "4194304"},
-	{"fetch.wait.max.ms", "200"},
+	{"fetch.wait.max.ms", "50"},
 	{"fetch.min.bytes", "1"},
 	{"fetch.error.backoff.ms", "100"},
 	{"reconnect.backoff.ms", "100"},
