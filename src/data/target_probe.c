@@ -74,15 +74,35 @@ static int probe_objects(struct milvus *m, struct arena *arena, struct target_in
 	return 0;
 }
 
+/*
+ * The commonest slip is the port of the etcd beside Milvus. It refuses a call that it does not know
+ * before the call's body has arrived, and libcurl then loses the refusal ("stream error"): so it is
+ * asked for something that it does know.
+ */
+static bool is_etcd(struct milvus *m)
+{
+	struct err ignored;
+	int status = -1;
+
+	return grpc_call(m->grpc, "/etcdserverpb.Maintenance/Status", NULL, 0, m->timeout_ms / 2, &m->reply,
+			 &status, &ignored) >= 0 &&
+	       status == 0;
+}
+
 int target_probe(const struct target_conf *t, struct arena *arena, struct target_info *ret, struct err *err)
 {
 	AUTO(milvus_free)
 	struct milvus *m = milvus_new_foreign(t, t->connect_timeout_ms, ERR_TARGET_BAD, NULL, NULL);
 	struct target_info info = {0};
+	int64_t start = clock_mono_ms();
 	int rc;
 
-	if ((rc = milvus_version(m, info.version, sizeof(info.version), err)) < 0 ||
-	    (rc = milvus_connect(m, err)) < 0 || (rc = probe_door(m, &info.replicate, err)) < 0 ||
+	rc = milvus_version(m, info.version, sizeof(info.version), err);
+	if (rc == -ERR_TARGET_LOST && clock_mono_ms() - start < t->connect_timeout_ms / 2 && is_etcd(m))
+		return err_set(err, ERR_TARGET_BAD,
+			       "target %s: this is an etcd, not a Milvus; check the port (Milvus: 19530)",
+			       m->address);
+	if (rc < 0 || (rc = milvus_connect(m, err)) < 0 || (rc = probe_door(m, &info.replicate, err)) < 0 ||
 	    (rc = probe_objects(m, arena, &info, err)) < 0)
 		return rc;
 	*ret = info;
