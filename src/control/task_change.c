@@ -105,11 +105,6 @@ static int check_parts(struct tasks *ts, struct task *t, struct err *err)
 
 	if ((rc = target_probe(t->row.target, arena, &info, err)) < 0)
 		return rc;
-	if (!info.replicate)
-		return err_set(err, ERR_TARGET_BAD,
-			       "target %s:%d (Milvus %s) takes no replicated messages: this version "
-			       "needs common.ttMsgEnabled: false in the target's milvus.yaml",
-			       t->row.target->host, t->row.target->port, info.version);
 	if ((rc = target_resolve(t->row.target, &resolved, err)) < 0)
 		return rc;
 	pthread_mutex_lock(&ts->mutex);
@@ -119,12 +114,19 @@ static int check_parts(struct tasks *ts, struct task *t, struct err *err)
 	pthread_mutex_unlock(&ts->mutex);
 	if (rc < 0)
 		return rc;
-	if ((rc = flow_same_cluster(ts->conf, t->row.target, &info, err)) <= 0)
+	if ((rc = flow_same_cluster(ts->conf, t->row.target, &info, err)) < 0)
 		return rc;
-	return err_set(err, ERR_INVALID,
-		       "milvus_connect_param: %s:%d is the source itself: a task to it would run in "
-		       "circles",
-		       t->row.target->host, t->row.target->port);
+	if (rc > 0)
+		return err_set(err, ERR_INVALID,
+			       "milvus_connect_param: %s:%d is the source itself: a task to it would run in "
+			       "circles",
+			       t->row.target->host, t->row.target->port);
+	if (!info.replicate)
+		return err_set(err, ERR_TARGET_BAD,
+			       "target %s:%d (Milvus %s) takes no replicated messages: this version "
+			       "needs common.ttMsgEnabled: false in the target's milvus.yaml",
+			       t->row.target->host, t->row.target->port, info.version);
+	return 0;
 }
 
 static int store_step(struct tasks *ts, struct task *t,
