@@ -140,7 +140,8 @@ struct table {
 };
 struct table table_new(struct arena *arena, size_t n);
 /* The slot that holds an equal pointer, or the free one where it belongs. */
-void **table_slot(struct table *t, uint64_t hash, const void *key, bool (*same)(const void *a, const void *b));
+void **table_slot(struct table *t, uint64_t hash, const void *key,
+		  bool (*same)(const void *a, const void *b));
 
 /*
  * Puts a part into the open group of its vchannel and partition if it fits, else into a new one,

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One entry -> one message: mapping, IDs, times, refusals. Malformed ones: test_rewrite_check.c, merging: test_rewrite_merge.c. */
+/*
+ * One entry -> one message: mapping, IDs, times, refusals. Malformed ones: test_rewrite_check.c,
+ * merging: test_rewrite_merge.c. Run from the repository's folder, or set CDC_FIXTURES.
+ */
 #include "rewrite_read.h"
 
 static const struct kit_column pk = {.type = 5, .id = 100};
