@@ -84,7 +84,8 @@ uint64_t item_hash(enum item_kind kind, int64_t parent, int64_t id)
 	return hash64((uint64_t)kind, (int64_t[2]){parent, id}, 2 * sizeof(int64_t));
 }
 
-struct item *item_find(const struct catalog *c, enum range range, enum item_kind kind, int64_t parent, int64_t id)
+struct item *item_find(const struct catalog *c, enum range range, enum item_kind kind, int64_t parent,
+		       int64_t id)
 {
 	struct node *n = map_first(&c->ranges[range], item_hash(kind, parent, id));
 
@@ -243,7 +244,8 @@ bool db_alive(const struct catalog *c, int64_t id)
 {
 	const struct db *d = db_find(c, id);
 
-	return d && d->info && !d->info->gone && d->info->state != DB_DROPPING && d->info->state != DB_DROPPED;
+	return d && d->info && !d->info->gone && d->info->state != DB_DROPPING &&
+	       d->info->state != DB_DROPPED;
 }
 
 const char *db_name(const struct catalog *c, int64_t id)
@@ -264,8 +266,8 @@ bool coll_over(const struct catalog *c, const struct coll *k)
 {
 	if (!c->revision)
 		return false;
-	return !k->info || k->info->gone || k->info->state == STATE_DROPPING || k->info->state == STATE_DROPPED ||
-	       !db_alive(c, k->info->parent);
+	return !k->info || k->info->gone || k->info->state == STATE_DROPPING ||
+	       k->info->state == STATE_DROPPED || !db_alive(c, k->info->parent);
 }
 
 bool partition_over(const struct catalog *c, int64_t collection_id, int64_t id)
@@ -379,7 +381,8 @@ void coll_refresh(struct catalog *c, struct coll *k)
 
 	/* a rename into another database leaves a tombstone behind: two keys with one ID */
 	for (const struct item *it = k->items[ITEM_COLLECTION]; it; it = it->next)
-		if (!best || (best->gone && !it->gone) || (best->gone == it->gone && it->revision > best->revision))
+		if (!best || (best->gone && !it->gone) ||
+		    (best->gone == it->gone && it->revision > best->revision))
 			best = it;
 	k->info = best;
 	over = coll_over(c, k);
@@ -449,7 +452,8 @@ size_t catalog_joins(struct catalog *c, cdc_ts watermark, struct arena *arena, s
 		info = mv__collection_info__unpack((ProtobufCAllocator *)&pb, k->info->size, k->info->data);
 		for (size_t p = 0; info && p < info->n_physical_channel_names; p++) {
 			if (n == cap) {
-				struct catalog_join *more = arena_alloc(arena, (cap * 2 + 16) * sizeof(*more));
+				struct catalog_join *more =
+					arena_alloc(arena, (cap * 2 + 16) * sizeof(*more));
 
 				if (n)
 					memcpy(more, joins, n * sizeof(*more));
@@ -477,8 +481,8 @@ static enum catalog_fate partition_fate(const struct catalog *c, const struct co
 	return coll_over(c, k) || partition_over(c, k->id, id) ? CATALOG_GONE : CATALOG_UNKNOWN;
 }
 
-enum catalog_fate catalog_fate(struct catalog *c, int64_t collection_id, int64_t partition_id, const char **db,
-			       const char **name)
+enum catalog_fate catalog_fate(struct catalog *c, int64_t collection_id, int64_t partition_id,
+			       const char **db, const char **name)
 {
 	const struct coll *k = coll_find(c, collection_id);
 	const char *unused;
@@ -560,7 +564,8 @@ bool catalog_pending(struct catalog *c)
 		const struct coll *k = c->dirty[i];
 
 		if (!k->known) {
-			if (k->schema && coll_created(c, k) && k->info->created <= c->fenced && coll_wanted(c, k))
+			if (k->schema && coll_created(c, k) && k->info->created <= c->fenced &&
+			    coll_wanted(c, k))
 				return true;
 		} else if (k->known->state == KNOWN_LIVE && coll_over(c, k)) {
 			if (ending_due(c, k, 0, 0, true))

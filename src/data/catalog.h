@@ -83,15 +83,15 @@ struct catalog_plan {
  * existed. `known` changes only tentatively: catalog_commit() after the journal has the cut, or
  * catalog_rollback() and the very same calls again.
  */
-int catalog_plan(struct catalog *c, cdc_ts prev, cdc_ts watermark, struct arena *arena, struct catalog_plan *ret,
-		 struct err *err);
+int catalog_plan(struct catalog *c, cdc_ts prev, cdc_ts watermark, struct arena *arena,
+		 struct catalog_plan *ret, struct err *err);
 /*
  * A Drop record in the cut. 1: first of this object, *ret is the DDL entry (ts as given, in the
  * arena); 0: nothing to do (repeated, unknown or unwanted). Tentative like the plan.
  */
 int catalog_drop_collection(struct catalog *c, int64_t id, cdc_ts ts, struct arena *arena, struct entry *ret);
-int catalog_drop_partition(struct catalog *c, int64_t collection_id, int64_t id, cdc_ts ts, struct arena *arena,
-			   struct entry *ret);
+int catalog_drop_partition(struct catalog *c, int64_t collection_id, int64_t id, cdc_ts ts,
+			   struct arena *arena, struct entry *ret);
 /* State rows that changed with the plan and the drops, to commit with the cut; live in the arena. */
 size_t catalog_state(struct catalog *c, struct arena *arena, struct state_row **ret);
 void catalog_commit(struct catalog *c);
@@ -104,9 +104,10 @@ enum catalog_fate { CATALOG_LIVE, CATALOG_UNWANTED, CATALOG_DROPPED, CATALOG_GON
  * R7): skip and count. UNKNOWN: no fence covers it yet. partition_id -1 or 0: the collection alone.
  * *name, *db (may be NULL): for people, valid until the next fence.
  */
-enum catalog_fate catalog_fate(struct catalog *c, int64_t collection_id, int64_t partition_id, const char **db,
-			       const char **name);
-int64_t catalog_id_by_name(struct catalog *c, const char *db, size_t db_len, const char *name, size_t len); /* live; 0: none */
+enum catalog_fate catalog_fate(struct catalog *c, int64_t collection_id, int64_t partition_id,
+			       const char **db, const char **name);
+int64_t catalog_id_by_name(struct catalog *c, const char *db, size_t db_len, const char *name,
+			   size_t len); /* live; 0: none */
 
 /* pchannels that carry a live (journaled, not dropped, wanted) collection; in the arena. */
 size_t catalog_live_pchannels(struct catalog *c, struct arena *arena, const char ***ret);

@@ -24,7 +24,7 @@ static const char *const range_path[RANGE_COUNT] = {
 
 struct reading {
 	struct etcd_range changed[RANGE_COUNT];
-	struct etcd_range clock;            /* <root>/kv/gid/timestamp */
+	struct etcd_range clock;              /* <root>/kv/gid/timestamp */
 	struct etcd_range *keys[RANGE_COUNT]; /* all keys of the range, or NULL */
 	struct etcd_answer answer;
 };
@@ -204,7 +204,8 @@ static void touch(struct catalog *c, const struct item *it)
 	}
 }
 
-static struct item *item_new(struct catalog *c, enum range range, enum item_kind kind, int64_t parent, int64_t id)
+static struct item *item_new(struct catalog *c, enum range range, enum item_kind kind, int64_t parent,
+			     int64_t id)
 {
 	struct item *it = xcalloc(1, sizeof(*it));
 
@@ -301,7 +302,8 @@ static int read_once(struct catalog *c, struct reading *r, const bool *whole, in
 	ranges[n++] = (struct etcd_range){.key = arena_printf(arena, "%s/kv/gid/timestamp", c->root)};
 	for (int i = 0; i < RANGE_COUNT; i++)
 		if (whole && whole[i])
-			ranges[n++] = (struct etcd_range){.key = ranges[i].key, .prefix = true, .keys_only = true};
+			ranges[n++] =
+				(struct etcd_range){.key = ranges[i].key, .prefix = true, .keys_only = true};
 	if (left <= 0)
 		return err_set(err, ERR_SOURCE_LOST, "etcd did not answer within %d ms", FENCE_DEADLINE_MS);
 	rc = etcd_read(c->conf.etcd, ranges, n, (int)left, arena, &r->answer, err);
@@ -311,9 +313,9 @@ static int read_once(struct catalog *c, struct reading *r, const bool *whole, in
 	r->clock = ranges[RANGE_COUNT];
 	n = RANGE_COUNT + 1;
 	for (int i = 0; i < RANGE_COUNT; i++)
-		r->keys[i] = since == 0	      ? &r->changed[i] :
-			     whole && whole[i] ? arena_dup(arena, &ranges[n++], sizeof(ranges[0])) :
-						 NULL;
+		r->keys[i] = since == 0          ? &r->changed[i]
+			     : whole && whole[i] ? arena_dup(arena, &ranges[n++], sizeof(ranges[0]))
+						 : NULL;
 	return 0;
 }
 
@@ -325,17 +327,21 @@ static int check_store(const struct catalog *c, const struct reading *r, struct 
 		return 0;
 	if (!STREQ(c->source.root, c->meta))
 		return err_set(err, ERR_SOURCE_FOREIGN,
-			       "the task was made from '%s' in etcd, the configuration now says '%s'; set rootPath and "
+			       "the task was made from '%s' in etcd, the configuration now says '%s'; set "
+			       "rootPath and "
 			       "metaSubPath back, or make a new task",
 			       c->source.root, c->meta);
 	if (r->answer.cluster_id != c->source.cluster_id)
 		return err_set(err, ERR_SOURCE_FOREIGN,
-			       "etcd is another cluster (id %llx, the task was made from %llx); nothing is derived from "
+			       "etcd is another cluster (id %llx, the task was made from %llx); nothing is "
+			       "derived from "
 			       "it: set the etcd address back, or make a new task",
-			       (unsigned long long)r->answer.cluster_id, (unsigned long long)c->source.cluster_id);
+			       (unsigned long long)r->answer.cluster_id,
+			       (unsigned long long)c->source.cluster_id);
 	if (r->answer.revision < ours)
 		return err_set(err, ERR_SOURCE_FOREIGN,
-			       "etcd went back from revision %lld to %lld: it was restored from a backup, or is another "
+			       "etcd went back from revision %lld to %lld: it was restored from a backup, or "
+			       "is another "
 			       "one; make a new task",
 			       (long long)ours, (long long)r->answer.revision);
 	return 0;
@@ -352,7 +358,8 @@ static const struct etcd_kv *find_key(const struct etcd_range *r, const char *ke
 static int no_default(const struct catalog *c, struct err *err)
 {
 	return err_set(err, ERR_SOURCE_FOREIGN,
-		       "etcd has no default database under '%s': rootPath or metaSubPath is wrong, or the source was "
+		       "etcd has no default database under '%s': rootPath or metaSubPath is wrong, or the "
+		       "source was "
 		       "removed; nothing is derived from that",
 		       c->meta);
 }
@@ -370,7 +377,8 @@ static int check_default(const struct catalog *c, const struct reading *r, size_
 
 	if (r[n - 1].changed[RANGE_DATABASE].total == 0)
 		return err_set(err, ERR_SOURCE_FOREIGN,
-			       "etcd has nothing under '%s': rootPath or metaSubPath is wrong, or the source was removed; "
+			       "etcd has nothing under '%s': rootPath or metaSubPath is wrong, or the source "
+			       "was removed; "
 			       "nothing is derived from that",
 			       c->meta);
 	snprintf(key, sizeof(key), "%s/%sdb-info/%d", c->meta, range_path[RANGE_DATABASE], DEFAULT_DB_ID);
@@ -394,9 +402,11 @@ static int check_default(const struct catalog *c, const struct reading *r, size_
 		return no_default(c, err);
 	if (c->source.set && *created != c->source.default_created)
 		return err_set(err, ERR_SOURCE_FOREIGN,
-			       "the default database under '%s' was made at %llu, that of the task's source at %llu: the "
+			       "the default database under '%s' was made at %llu, that of the task's source "
+			       "at %llu: the "
 			       "source was set up anew; make a new task",
-			       c->meta, (unsigned long long)*created, (unsigned long long)c->source.default_created);
+			       c->meta, (unsigned long long)*created,
+			       (unsigned long long)c->source.default_created);
 	return 0;
 }
 
@@ -491,7 +501,8 @@ static int apply(struct catalog *c, const struct reading *r, size_t n, bool *aga
 		if ((int64_t)c->ranges[k].count == last->total)
 			continue;
 		if (keys)
-			return err_set(err, ERR_SOURCE_WAIT, "etcd: %s holds %lld keys, %zu were found; reading all again",
+			return err_set(err, ERR_SOURCE_WAIT,
+				       "etcd: %s holds %lld keys, %zu were found; reading all again",
 				       last->key, (long long)last->total, c->ranges[k].count);
 		*again = true;
 	}
@@ -556,7 +567,8 @@ int catalog_fence(struct catalog *c, cdc_ts watermark, struct err *err)
 		if ((rc = read_seen(c, deadline, &again, err)) < 0)
 			return rc;
 	} while (again);
-	if ((rc = catalog_read_fields(c, deadline, err)) < 0 || (rc = catalog_complete(c, watermark, err)) < 0)
+	if ((rc = catalog_read_fields(c, deadline, err)) < 0 ||
+	    (rc = catalog_complete(c, watermark, err)) < 0)
 		return rc;
 	if (watermark > c->fenced)
 		c->fenced = watermark;

@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-#define SCHEMA_BATCH 60     /* collections in one read; etcd takes 128 ranges at once */
+#define SCHEMA_BATCH 60      /* collections in one read; etcd takes 128 ranges at once */
 #define FIRST_USER_FIELD 100 /* below: RowID and Timestamp, which every Milvus makes itself */
 
 bool etcd_tombstone(const struct etcd_kv *kv)
@@ -94,9 +94,11 @@ static int read_batch(struct catalog *c, struct coll **batch, size_t n, int64_t 
 		long long id = batch[i]->id;
 
 		ranges[2 * i] = (struct etcd_range){
-			.key = arena_printf(arena, "%s/root-coord/fields/%lld/", c->meta, id), .prefix = true};
+			.key = arena_printf(arena, "%s/root-coord/fields/%lld/", c->meta, id),
+			.prefix = true};
 		ranges[2 * i + 1] = (struct etcd_range){
-			.key = arena_printf(arena, "%s/root-coord/functions/%lld/", c->meta, id), .prefix = true};
+			.key = arena_printf(arena, "%s/root-coord/functions/%lld/", c->meta, id),
+			.prefix = true};
 	}
 	if ((rc = etcd_read(c->conf.etcd, ranges, 2 * n, (int)left, arena, &answer, err)) < 0)
 		return rc;
@@ -137,11 +139,14 @@ int catalog_complete(const struct catalog *c, cdc_ts watermark, struct err *err)
 		if (k->known || !k->info || k->info->gone || k->info->created > watermark ||
 		    !db_alive(c, k->info->parent) || k->schema || !coll_wanted(c, k))
 			continue;
-		if (k->info->state == STATE_CREATING && c->clock_ms() - k->creating_since_ms < CREATING_WAIT_MS)
-			return err_set(err, ERR_SOURCE_WAIT, "collection %s (%lld) is still being created at the source",
+		if (k->info->state == STATE_CREATING &&
+		    c->clock_ms() - k->creating_since_ms < CREATING_WAIT_MS)
+			return err_set(err, ERR_SOURCE_WAIT,
+				       "collection %s (%lld) is still being created at the source",
 				       k->info->name, (long long)k->id);
 		if (k->info->state == STATE_CREATED)
-			return err_set(err, ERR_SOURCE_WAIT, "the fields of collection %s (%lld) are not all in etcd yet",
+			return err_set(err, ERR_SOURCE_WAIT,
+				       "the fields of collection %s (%lld) are not all in etcd yet",
 				       k->info->name, (long long)k->id);
 	}
 	return 0;

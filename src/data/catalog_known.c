@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-
 /* --- making --- */
 
 static uint8_t *pack(const void *msg, size_t *n)
@@ -84,8 +83,8 @@ struct known_db *known_db_new(const Jr__KnownDatabase *msg)
 	return k;
 }
 
-struct known *known_remains(struct catalog *c, struct arena *arena, bool dropped, int64_t db_id, const char *db,
-			    int64_t id, const char *name)
+struct known *known_remains(struct catalog *c, struct arena *arena, bool dropped, int64_t db_id,
+			    const char *db, int64_t id, const char *name)
 {
 	Jr__KnownCollection msg = JR__KNOWN_COLLECTION__INIT;
 
@@ -379,17 +378,20 @@ int catalog_restore(struct catalog *c, const struct state_row *row, struct err *
 		return 0;
 	arena_reset(c->scratch);
 	if (coll) {
-		Jr__KnownCollection *msg = jr__known_collection__unpack((ProtobufCAllocator *)&pb, row->size, row->value);
+		Jr__KnownCollection *msg =
+			jr__known_collection__unpack((ProtobufCAllocator *)&pb, row->size, row->value);
 		struct coll *k;
 
-		if (!msg || (!msg->skipped && (!msg->ddl || !msg->ddl->collection || !msg->ddl->collection->schema)))
+		if (!msg ||
+		    (!msg->skipped && (!msg->ddl || !msg->ddl->collection || !msg->ddl->collection->schema)))
 			goto bad;
 		k = coll_get(c, coll);
 		to_grave(c, k->known);
 		swap_known(c, k, known_new(c, msg));
 		coll_dirty(c, k);
 	} else if (db) {
-		Jr__KnownDatabase *msg = jr__known_database__unpack((ProtobufCAllocator *)&pb, row->size, row->value);
+		Jr__KnownDatabase *msg =
+			jr__known_database__unpack((ProtobufCAllocator *)&pb, row->size, row->value);
 		struct db *d;
 
 		if (!msg || !msg->database)
@@ -457,7 +459,8 @@ int catalog_drop_collection(struct catalog *c, int64_t id, cdc_ts ts, struct are
 	if (!k || !k->known || k->known->state != KNOWN_LIVE)
 		return 0;
 	was = k->known;
-	ddl_entry(arena, KIND_DROP_COLLECTION, ts, ddl_new(arena, was->db_id, was->db, id, was->name), 0, ret);
+	ddl_entry(arena, KIND_DROP_COLLECTION, ts, ddl_new(arena, was->db_id, was->db, id, was->name), 0,
+		  ret);
 	known_set(c, k, known_remains(c, arena, true, was->db_id, was->db, id, was->name));
 	return 1;
 }
@@ -500,13 +503,14 @@ int known_drop_partition(Jr__KnownCollection *m, int64_t collection_id, int64_t 
 	return 1;
 }
 
-int catalog_drop_partition(struct catalog *c, int64_t collection_id, int64_t id, cdc_ts ts, struct arena *arena,
-			   struct entry *ret)
+int catalog_drop_partition(struct catalog *c, int64_t collection_id, int64_t id, cdc_ts ts,
+			   struct arena *arena, struct entry *ret)
 {
 	struct coll *k = coll_find(c, collection_id);
 	Jr__KnownCollection *m;
 
-	if (!k || !k->known || k->known->state != KNOWN_LIVE || !has_id(k->known->live, k->known->live_count, id))
+	if (!k || !k->known || k->known->state != KNOWN_LIVE ||
+	    !has_id(k->known->live, k->known->live_count, id))
 		return 0;
 	m = known_unpack(k->known, arena);
 	if (!known_drop_partition(m, collection_id, id, ts, false, arena, ret))

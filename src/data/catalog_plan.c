@@ -67,8 +67,8 @@ static struct entry *plan_slot(struct plan *p, enum rank rank, int64_t object)
 	return &p->v[p->n++].entry;
 }
 
-static void plan_add(struct plan *p, enum kind kind, enum rank rank, cdc_ts ts, Jr__Ddl *ddl, int64_t partition,
-		     int64_t object)
+static void plan_add(struct plan *p, enum kind kind, enum rank rank, cdc_ts ts, Jr__Ddl *ddl,
+		     int64_t partition, int64_t object)
 {
 	ddl->existed = p->existed;
 	ddl_entry(p->arena, kind, ts, ddl, partition, plan_slot(p, rank, object));
@@ -293,7 +293,8 @@ static void create_partition(struct plan *p, struct coll *k, Jr__KnownCollection
 	Mv__PartitionInfo *part = partition_info(p, it);
 	const Mv__PartitionInfo *old = partition_named(m, part->partition_name);
 	cdc_ts ts = raised(p, it->created);
-	Jr__Ddl *ddl = ddl_new(p->arena, m->ddl->db_id, m->ddl->db_name, k->id, m->ddl->collection->schema->name);
+	Jr__Ddl *ddl =
+		ddl_new(p->arena, m->ddl->db_id, m->ddl->db_name, k->id, m->ddl->collection->schema->name);
 
 	if (old && partition_over(p->c, k->id, old->partition_id))
 		drop_partition(p, k, m, old->partition_id, RANK_EARLY_DROP_PARTITION, before(p, ts));
@@ -305,7 +306,8 @@ static void create_partition(struct plan *p, struct coll *k, Jr__KnownCollection
 
 static bool new_partition(const struct coll *k, const struct item *it)
 {
-	return !it->gone && it->state == STATE_CREATED && !has_id(k->known->live, k->known->live_count, it->id) &&
+	return !it->gone && it->state == STATE_CREATED &&
+	       !has_id(k->known->live, k->known->live_count, it->id) &&
 	       !has_id(k->known->dropped, k->known->dropped_count, it->id);
 }
 
@@ -362,8 +364,8 @@ static Jr__Ddl *child_ddl(struct plan *p, const struct coll *k, const Jr__KnownC
 	return ddl_new(p->arena, m->ddl->db_id, m->ddl->db_name, k->id, m->ddl->collection->schema->name);
 }
 
-static void plan_index(struct plan *p, struct coll *k, Jr__KnownCollection *m, enum kind kind, Mv__IndexInfo *index,
-		       const char *field)
+static void plan_index(struct plan *p, struct coll *k, Jr__KnownCollection *m, enum kind kind,
+		       Mv__IndexInfo *index, const char *field)
 {
 	Jr__Ddl *ddl = child_ddl(p, k, m);
 
@@ -506,8 +508,9 @@ static void plan_unknown(struct plan *p, struct coll *k)
 {
 	if (coll_created(p->c, k) && !coll_wanted(p->c, k)) {
 		/* for good: were it renamed to a wanted name, its rows until then would be missing */
-		known_set(p->c, k, known_remains(p->c, p->arena, false, k->info->parent,
-						 db_name(p->c, k->info->parent), k->id, k->info->name));
+		known_set(p->c, k,
+			  known_remains(p->c, p->arena, false, k->info->parent,
+					db_name(p->c, k->info->parent), k->id, k->info->name));
 	} else if (!coll_over(p->c, k)) {
 		k->again = true; /* Creating, above the watermark, or its fields are missing */
 	}
@@ -545,8 +548,8 @@ static void plan_collection(struct plan *p, struct coll *k)
 		known_set(p->c, k, NULL); /* etcd has forgotten it: so do we */
 }
 
-int catalog_plan(struct catalog *c, cdc_ts prev, cdc_ts watermark, struct arena *arena, struct catalog_plan *ret,
-		 struct err *err)
+int catalog_plan(struct catalog *c, cdc_ts prev, cdc_ts watermark, struct arena *arena,
+		 struct catalog_plan *ret, struct err *err)
 {
 	struct plan p = {.c = c,
 			 .prev = prev,
@@ -560,7 +563,8 @@ int catalog_plan(struct catalog *c, cdc_ts prev, cdc_ts watermark, struct arena 
 		return err_set(err, ERR_INTERNAL, "plan for (%llu, %llu]: the watermark must grow",
 			       (unsigned long long)prev, (unsigned long long)watermark);
 	if (c->stale || c->fenced < watermark)
-		return err_set(err, ERR_SOURCE_WAIT, "the source's catalog was not read for this watermark yet");
+		return err_set(err, ERR_SOURCE_WAIT,
+			       "the source's catalog was not read for this watermark yet");
 	if (c->dirty_count)
 		qsort(c->dirty, c->dirty_count, sizeof(struct coll *), coll_cmp);
 	for (size_t i = 0; i < c->dirty_count; i++) {

@@ -33,18 +33,26 @@ struct map {
 void map_add(struct map *m, struct node *n, uint64_t hash);
 void map_del(struct map *m, struct node *n);
 struct node *map_first(const struct map *m, uint64_t hash);
-struct node *map_next(const struct node *n); /* of the same hash */
+struct node *map_next(const struct node *n);              /* of the same hash */
 void map_free(struct map *m, void (*fn)(struct node *n)); /* fn may be NULL */
 
 /* The prefixes that a fence reads. */
 enum range { RANGE_DATABASE, RANGE_PARTITIONS, RANGE_INDEX, RANGE_LOAD, RANGE_COUNT };
-enum item_kind { ITEM_COLLECTION, ITEM_PARTITION, ITEM_INDEX, ITEM_LOAD, ITEM_OF_COLLECTION, ITEM_DB, ITEM_OTHER };
+enum item_kind {
+	ITEM_COLLECTION,
+	ITEM_PARTITION,
+	ITEM_INDEX,
+	ITEM_LOAD,
+	ITEM_OF_COLLECTION,
+	ITEM_DB,
+	ITEM_OTHER
+};
 enum object_state { STATE_CREATED = 0, STATE_CREATING = 1, STATE_DROPPING = 2, STATE_DROPPED = 3 };
 enum db_state { DB_CREATING = 2, DB_DROPPING = 3, DB_DROPPED = 4 };
 
 /* One key of etcd. Its string is not kept: kind, parent and id say the same. */
 struct item {
-	struct node node; /* first: in catalog.ranges[] */
+	struct node node;           /* first: in catalog.ranges[] */
 	struct item *next, **pprev; /* list of its collection; not of databases and others */
 	enum item_kind kind;
 	bool gone; /* a tombstone, or an index marked deleted */
@@ -78,7 +86,7 @@ struct known {
 	struct known *next; /* in the graveyard */
 	enum known_state state;
 	int64_t db_id;
-	char *db, *name; /* as journaled */
+	char *db, *name;         /* as journaled */
 	int64_t *live, *dropped; /* partitions, sorted */
 	size_t live_count, dropped_count;
 	struct pchan **pchans; /* LIVE only */
@@ -105,7 +113,7 @@ struct coll {
 	struct node by_name; /* in catalog.names, while LIVE */
 	bool named;
 	bool counted, counted_ending; /* what pchans and db were told */
-	bool renamed; /* LIVE and called otherwise by etcd */
+	bool renamed;                 /* LIVE and called otherwise by etcd */
 	/* dirty set */
 	bool dirty;
 	bool planned; /* looked at since it became dirty; leaves with the commit unless `again` */
@@ -125,11 +133,11 @@ struct known_db {
 struct db {
 	struct node node; /* first: in catalog.dbs */
 	int64_t id;
-	const struct item *info; /* NULL: etcd has none */
+	const struct item *info;         /* NULL: etcd has none */
 	struct known_db *known, *before; /* as in struct coll */
 	bool touched;
 	struct db *touched_next;
-	int live; /* live known collections in it */
+	int live;     /* live known collections in it */
 	bool changed; /* scratch of one fence */
 	bool dirty, planned, again;
 	struct db *dirty_next;
@@ -147,7 +155,7 @@ struct known_source {
 
 struct catalog {
 	struct catalog_conf conf;
-	char *root, *meta; /* "<rootPath>", "<rootPath>/<metaSubPath>" */
+	char *root, *meta;         /* "<rootPath>", "<rootPath>/<metaSubPath>" */
 	int64_t (*clock_ms)(void); /* monotonic; replaced by tests */
 
 	/* seen */
@@ -185,7 +193,8 @@ struct coll *coll_get(struct catalog *c, int64_t id); /* makes it */
 void coll_free(struct coll *k);
 struct db *db_find(const struct catalog *c, int64_t id);
 struct db *db_get(struct catalog *c, int64_t id);
-struct item *item_find(const struct catalog *c, enum range range, enum item_kind kind, int64_t parent, int64_t id);
+struct item *item_find(const struct catalog *c, enum range range, enum item_kind kind, int64_t parent,
+		       int64_t id);
 uint64_t item_hash(enum item_kind kind, int64_t parent, int64_t id);
 void item_free(struct item *it);
 void coll_dirty(struct catalog *c, struct coll *k);
@@ -227,8 +236,8 @@ Jr__KnownCollection *known_unpack(const struct known *k, struct arena *arena);
 void known_set(struct catalog *c, struct coll *k, struct known *known);
 void known_db_set(struct catalog *c, struct db *d, struct known_db *known);
 /* What remains of a collection that was dropped or is not wanted: who it was. */
-struct known *known_remains(struct catalog *c, struct arena *arena, bool dropped, int64_t db_id, const char *db,
-			    int64_t id, const char *name);
+struct known *known_remains(struct catalog *c, struct arena *arena, bool dropped, int64_t db_id,
+			    const char *db, int64_t id, const char *name);
 /* A collection of which nothing is left leaves; it is freed at the next fence. Not dirty. */
 void coll_leave(struct catalog *c, struct coll *k);
 void known_bury(struct catalog *c); /* frees what was replaced before this fence */

@@ -22,8 +22,8 @@ struct fake_etcd {
 	struct fake_kv *buckets[1 << 14];
 
 	/* behaviour */
-	int fail_at;   /* the Nth read from now fails (1: the next one); 0: none */
-	int fail_code; /* with this ERR_* */
+	int fail_at;                           /* the Nth read from now fails (1: the next one); 0: none */
+	int fail_code;                         /* with this ERR_* */
 	void (*before_read)(void *arg, int n); /* n: reads so far; may change the store */
 	void *before_arg;
 

@@ -32,7 +32,7 @@ struct world {
 		char *key;
 		uint8_t *value;
 		size_t size;
-	} rows[64];
+	} rows[512];
 	size_t row_count;
 	struct entry *entries; /* of the last cut */
 	size_t entry_count;
@@ -46,7 +46,8 @@ static int64_t world_clock(void)
 	return world_now;
 }
 
-static struct conf_source world_source = {.etcd = {.root_path = (char *)"by-dev", .meta_sub_path = (char *)"meta"}};
+static struct conf_source world_source = {
+	.etcd = {.root_path = (char *)"by-dev", .meta_sub_path = (char *)"meta"}};
 
 static bool world_wanted(void *arg, const char *db, const char *name)
 {
@@ -168,7 +169,8 @@ static UNUSED void make_coll(struct world *w, int64_t db, int64_t id, const char
 	put_coll(w, db, id, name, ts, STATE_CREATED);
 }
 
-static UNUSED void put_index(struct world *w, int64_t coll, int64_t id, int64_t field, const char *name, bool deleted)
+static UNUSED void put_index(struct world *w, int64_t coll, int64_t id, int64_t field, const char *name,
+			     bool deleted)
 {
 	Mv__FieldIndex m = MV__FIELD_INDEX__INIT;
 	Mv__IndexInfo info = MV__INDEX_INFO__INIT;
@@ -333,7 +335,8 @@ static void take_record(struct world *w, const struct world_record *r, cdc_ts wa
 	if (!r->ts || r->ts > watermark)
 		return;
 	if (r->part)
-		w->entry_count += (size_t)catalog_drop_partition(w->cat, r->coll, r->part, r->ts, w->arena, e);
+		w->entry_count +=
+			(size_t)catalog_drop_partition(w->cat, r->coll, r->part, r->ts, w->arena, e);
 	else
 		w->entry_count += (size_t)catalog_drop_collection(w->cat, r->coll, r->ts, w->arena, e);
 }
@@ -362,8 +365,8 @@ static UNUSED const char *world_build(struct world *w, cdc_ts watermark)
 	for (size_t i = 0; i < w->entry_count; i++) {
 		const struct entry *e = &w->entries[i];
 
-		CHECKF(e->ts > w->prev && e->ts <= watermark, "ts %llu outside (%llu, %llu]", (unsigned long long)e->ts,
-		       (unsigned long long)w->prev, (unsigned long long)watermark);
+		CHECKF(e->ts > w->prev && e->ts <= watermark, "ts %llu outside (%llu, %llu]",
+		       (unsigned long long)e->ts, (unsigned long long)w->prev, (unsigned long long)watermark);
 		CHECK(i == 0 || e->ts >= w->entries[i - 1].ts);
 		CHECK(e->db && e->collection && e->vchannel && e->pchannel);
 		tell(&w->text, e);

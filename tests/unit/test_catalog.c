@@ -21,7 +21,8 @@ TEST(R4_fence_sees_everything_of_one_revision)
 	CHECK_INT(catalog_fenced(w->cat), 100);
 	CHECK_INT(catalog_revision(w->cat), w->etcd->revision);
 	make_coll(w, 1, 100, "a", 150);
-	CHECK_INT(catalog_plan(w->cat, 0, 200, w->arena, &(struct catalog_plan){0}, &w->err), -ERR_SOURCE_WAIT);
+	CHECK_INT(catalog_plan(w->cat, 0, 200, w->arena, &(struct catalog_plan){0}, &w->err),
+		  -ERR_SOURCE_WAIT);
 	CUT(w, 200, "create collection a#100@150");
 	world_fence(w, 150); /* of an earlier watermark: nothing is taken back */
 	CHECK_INT(catalog_fenced(w->cat), 200);
@@ -90,7 +91,8 @@ TEST(a_value_that_cannot_be_read_names_its_key_and_derives_nothing)
 	fake_etcd_put(w->etcd, R "root-coord/partitions/100/110", "\xff\xff\xff", 3);
 	CHECK_FENCE(w, 200, -ERR_SOURCE_FORMAT);
 	CHECK(strstr(w->err.text, R "root-coord/partitions/100/110"));
-	CHECK_INT(catalog_plan(w->cat, 99, 100, w->arena, &(struct catalog_plan){0}, &w->err), -ERR_SOURCE_WAIT);
+	CHECK_INT(catalog_plan(w->cat, 99, 100, w->arena, &(struct catalog_plan){0}, &w->err),
+		  -ERR_SOURCE_WAIT);
 	CHECK_FENCE(w, 200, -ERR_SOURCE_FORMAT); /* it does not heal by looking away */
 	put_part(w, 100, 110, "p", 150, STATE_CREATED);
 	CUT(w, 200, "create collection b#200@101, create partition a#100/p@150");
@@ -241,7 +243,8 @@ TEST(real_deletes_are_found_by_the_number_of_keys)
 	fake_etcd_count_reset(w->etcd);
 	w->etcd->before_read = change_during_fence; /* between the two transactions */
 	w->etcd->before_arg = w;
-	CUT(w, 200, "create partition a#100/p@150, release a#100@200, release b#200@200, drop index a#100/vi@200");
+	CUT(w, 200,
+	    "create partition a#100/p@150, release a#100@200, release b#200@200, drop index a#100/vi@200");
 	CHECK_INT(w->etcd->reads, 4); /* a key of the partitions was deleted meanwhile, too: once more */
 	CHECK(partition_over(w->cat, 200, 210));
 	w->etcd->before_read = NULL;
@@ -359,8 +362,9 @@ TEST(R14_restart_after_objects_came_and_went)
 	world_record(w, 400, 0, 145);
 	world_record(w, 100, 0, 150);
 	world_record(w, 200, 210, 151);
-	CUT(w, 200, "create partition b#200/q@130, create collection c#300@140, drop collection a#100@150, "
-		    "drop partition b#200/p@151, release b#200@200");
+	CUT(w, 200,
+	    "create partition b#200/q@130, create collection c#300@140, drop collection a#100@150, "
+	    "drop partition b#200/p@151, release b#200@200");
 	CUT(w, 300, "drop database x#5@300");
 	CUT(w, 400, "");
 	CHECK(!has_row(w, "coll/100"));

@@ -106,8 +106,9 @@ TEST(R3_what_exists_at_t0_keeps_its_times_and_is_marked)
 	make_coll(w, 1, 200, "b", 20);
 	put_index(w, 100, 300, 101, "vi", false);
 	put_load(w, 100, 1, 2);
-	CUT(w, 1000, "create database x#5@9, create collection a#100@10, create collection b#200@20, "
-		     "create index a#100/vi@1000, load a#100@1000");
+	CUT(w, 1000,
+	    "create database x#5@9, create collection a#100@10, create collection b#200@20, "
+	    "create index a#100/vi@1000, load a#100@1000");
 	for (size_t i = 0; i < w->entry_count; i++) {
 		d = world_ddl(w, i);
 		CHECK(d->existed);
@@ -124,12 +125,15 @@ TEST(R9_what_is_only_in_etcd_stands_at_the_watermark_in_order)
 	make_coll(w, 1, 200, "b", 51);
 	put_index(w, 100, 300, 101, "old", false);
 	put_load(w, 100, 1, 2);
-	CUT(w, 100, "create collection a#100@50, create collection b#200@51, create index a#100/old@100, load a#100@100");
+	CUT(w, 100,
+	    "create collection a#100@50, create collection b#200@51, create index a#100/old@100, load "
+	    "a#100@100");
 	del_load(w, 100);
 	put_index(w, 100, 300, 101, "old", true);
 	put_index(w, 200, 301, 101, "new", false);
 	put_load(w, 200, 2, 1);
-	CUT(w, 200, "release a#100@200, drop index a#100/old@200, create index b#200/new@200, load b#200@200");
+	CUT(w, 200,
+	    "release a#100@200, drop index a#100/old@200, create index b#200/new@200, load b#200@200");
 	d = world_ddl(w, 2);
 	CHECK_STR(d->field_name, "v");
 	CHECK_STR(d->index->user_index_params[0]->value, "FLAT");
@@ -436,8 +440,9 @@ TEST(database_of_the_same_name_with_a_collection_does_not_wait)
 	make_coll(w, 9, 200, "a", 190);
 	world_record(w, 100, 0, 150);
 	world_record(w, 102, 0, 151);
-	CUT(w, 200, "drop collection a#100@187, drop collection b#102@187, drop database x#5@188, "
-		    "create database x#9@189, create collection a#200@190");
+	CUT(w, 200,
+	    "drop collection a#100@187, drop collection b#102@187, drop database x#5@188, "
+	    "create database x#9@189, create collection a#200@190");
 	CUT(w, 300, "");
 	CHECK(!has_row(w, "none"));
 }
@@ -506,8 +511,9 @@ TEST(R12_the_order_of_etcds_answers_does_not_matter)
 		w->prev = 10;
 		fill(w, turned);
 		world_fence(w, 300);
-		CUT(w, 55, "create collection a#100@50, create collection b#200@50, create index a#100/i1@55, "
-			   "create index a#100/i2@55, load a#100@55, load b#200@55");
+		CUT(w, 55,
+		    "create collection a#100@50, create collection b#200@50, create index a#100/i1@55, "
+		    "create index a#100/i2@55, load a#100@55, load b#200@55");
 		d = world_ddl(w, 0);
 		CHECK_INT(d->n_partitions, 1);
 		jr__ddl__free_unpacked(d, NULL);
