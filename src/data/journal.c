@@ -139,14 +139,15 @@ static int scan(struct journal *j, bool remove, struct err *err)
 		int64_t first = segment_number(e->d_name);
 		struct segment *seg;
 		struct stat st;
+		int64_t wal;
 
 		if (remove && half_made(e->d_name))
 			unlinkat(dirfd(d), e->d_name, 0);
 		if (remove || first <= 0)
 			continue;
 		seg = segment_new(j, first);
-		seg->sealed = stat(seg->path, &st) == 0 && !(st.st_mode & 0222);
-		seg->bytes = file_bytes(seg->path, NULL);
+		seg->bytes = file_bytes(seg->path, &wal);
+		seg->sealed = stat(seg->path, &st) == 0 && !(st.st_mode & 0222) && wal == 0;
 		j->segments = xrealloc(j->segments, (j->count + 1) * sizeof(*j->segments));
 		j->segments[j->count++] = seg;
 	}

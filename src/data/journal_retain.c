@@ -77,24 +77,33 @@ int journal_rotate(struct journal *j, struct err *err)
 	return rc;
 }
 
+/* The answer is a row, but the change commits only when the statement ends. */
+static bool leave_wal(sqlite3 *db)
+{
+	sqlite3_stmt *s = NULL;
+	const char *mode;
+	bool done = false;
+
+	if (sqlite3_prepare_v2(db, "PRAGMA journal_mode=DELETE", -1, &s, NULL) == SQLITE_OK &&
+	    sqlite3_step(s) == SQLITE_ROW) {
+		mode = (const char *)sqlite3_column_text(s, 0);
+		done = mode && STREQ(mode, "delete") && sqlite3_step(s) == SQLITE_DONE;
+	}
+	sqlite3_finalize(s);
+	return done;
+}
+
 /* Everything into the database file, no WAL, read-only. False: not now. */
 static bool seal(struct journal *j, struct segment *seg)
 {
-	sqlite3_stmt *s = NULL;
-	const char *mode = NULL;
-	bool done = false;
+	bool done;
 
-	if (!seg->db && segment_open_db(j, seg->path, false, &seg->db, NULL) < 0)
+	if (!seg->db && (chmod(seg->path, 0640) < 0 || segment_open_db(j, seg->path, false, &seg->db, NULL) < 0))
 		return false;
 	if (sqlite3_wal_checkpoint_v2(seg->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) != SQLITE_OK)
 		return false;
 	CRASH_POINT("journal_sealing");
-	if (sqlite3_prepare_v2(seg->db, "PRAGMA journal_mode=DELETE", -1, &s, NULL) == SQLITE_OK &&
-	    sqlite3_step(s) == SQLITE_ROW)
-		mode = (const char *)sqlite3_column_text(s, 0);
-	done = mode && STREQ(mode, "delete");
-	sqlite3_finalize(s);
-	if (!done || sqlite3_close(seg->db) != SQLITE_OK)
+	if (!leave_wal(seg->db) || sqlite3_close(seg->db) != SQLITE_OK)
 		return false;
 	seg->db = NULL;
 	done = chmod(seg->path, 0440) == 0;

@@ -24,14 +24,16 @@ static inline int kit_remove(const char *path, const struct stat *st, int type, 
 	return remove(path);
 }
 
-/* A fresh folder below the system's one for temporary files; the same path each time in a process. */
+/* A fresh folder, in memory where there is such a place; the same path each time in a process. */
 static inline const char *kit_dir(void)
 {
 	static char dir[256];
 	const char *tmp = getenv("TMPDIR");
 
+	if (!tmp)
+		tmp = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
 	if (!dir[0])
-		snprintf(dir, sizeof(dir), "%s/cdc-journal-%d", tmp ? tmp : "/tmp", (int)getpid());
+		snprintf(dir, sizeof(dir), "%s/cdc-journal-%d", tmp, (int)getpid());
 	nftw(dir, kit_remove, 16, FTW_DEPTH | FTW_PHYS);
 	return dir;
 }
