@@ -82,6 +82,8 @@ struct etcd_answer {
 	uint64_t cluster_id;
 	int64_t revision; /* of the store; all ranges were read at it */
 };
+#define ETCD_MAX_RANGES 128 /* of one read: etcd's --max-txn-ops */
+
 /*
  * Linearizable read of several ranges at one revision, in one transaction. Results live in the
  * arena. Errors: SOURCE_LOST, SOURCE_AUTH, SOURCE_FOREIGN (not an etcd). Blocks <= deadline_ms.

@@ -14,6 +14,7 @@
 
 #include "etcd.pb-c.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #define CONNECT_MS 3000
@@ -408,6 +409,7 @@ int etcd_read(struct etcd *e, struct etcd_range *ranges, size_t n, int deadline_
 	AUTO_FREE struct etcd_range *found = xcalloc(n, sizeof(*found));
 	struct err all = {0};
 
+	assert(n <= ETCD_MAX_RANGES);
 	if (e->count == 0)
 		return err_set(err, ERR_NO_SOURCE, "sourceConfig.etcd.address is empty");
 	buf_reset(&e->request);
@@ -427,7 +429,8 @@ int etcd_read(struct etcd *e, struct etcd_range *ranges, size_t n, int deadline_
 		rc = attempt(e, &e->endpoints[e->current], found, n, (int)(share < left ? share : left), arena, ret,
 			     &one);
 		if (rc == 0) {
-			memcpy(ranges, found, n * sizeof(*ranges));
+			for (size_t k = 0; k < n; k++)
+				ranges[k] = found[k];
 			return 0;
 		}
 		if (rc == -ERR_STOPPED) {

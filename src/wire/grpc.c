@@ -26,7 +26,6 @@
 #define POLL_MS 100              /* between two questions to conf.poll */
 #define MAX_HEADERS (16 << 10)   /* bytes of all header lines of one answer */
 #define UPLOAD_BUFFER 262144L    /* libcurl's 64 KiB costs a quarter of the throughput */
-#define PROBE_MS 1000            /* that grpc_probe() may take */
 #define RESERVE_MAX (1 << 20)    /* of a reply, before its bytes are there */
 
 void wire_init(void)
@@ -432,12 +431,14 @@ static void begin(struct grpc_exchange *x, bool reuse)
 	buf_reset(x->reply);
 }
 
-/* Connected in the clear, and nothing came back that libcurl takes for HTTP/2. */
+/* Nothing came back that libcurl takes for HTTP/2, or for TLS: what is it? */
 static bool worth_a_probe(const struct grpc_exchange *x, CURLcode rc)
 {
-	return rc != CURLE_OK && rc != CURLE_OPERATION_TIMEDOUT && x->end == END_NONE && x->started && !x->reuse &&
-	       x->http_status == 0 && !x->g->c.tls.enable &&
-	       clock_mono_ms() - x->begin_ms < x->timeout_ms - PROBE_MS;
+	if (x->end != END_NONE || clock_mono_ms() - x->begin_ms > x->timeout_ms - PROBE_MS)
+		return false;
+	if (x->g->c.tls.enable)
+		return rc == CURLE_SSL_CONNECT_ERROR;
+	return rc != CURLE_OK && rc != CURLE_OPERATION_TIMEDOUT && x->started && !x->reuse && x->http_status == 0;
 }
 
 int grpc_call(struct grpc *g, const char *method, const void *req, size_t n, int deadline_ms,

@@ -232,11 +232,11 @@ static int fail_tls(const struct grpc_exchange *x, struct err *err)
 {
 	const struct grpc_conf *c = &x->g->c;
 
-	if (strstr(x->curl_text, "wrong version number"))
+	if (strstr(x->curl_text, "wrong version number") || (x->peer != PEER_UNKNOWN && x->peer != PEER_TLS))
 		return err_set(err, c->foreign, "%s: %s: TLS: the server does not use TLS on this port; use http:// "
 			       "or turn TLS off", x->g->where, x->method);
 	if (is_client_certificate_alert(x->curl_text) || strstr(x->curl_text, "handshake failure"))
-		return err_set(err, c->auth, "%s: %s: TLS: the server refuses our certificate (%s); check the client "
+		return err_set(err, c->auth, "%s: %s: TLS: the server refuses our client certificate (%s); check "
 			       "certificate and key", x->g->where, x->method, x->curl_text);
 	return err_set(err, c->lost, "%s: %s: TLS: %s", x->g->where, x->method,
 		       x->curl_text[0] ? x->curl_text : "the handshake failed");
@@ -261,8 +261,9 @@ static int fail_transfer(const struct grpc_exchange *x, CURLcode rc, struct err 
 		return err_set(err, c->foreign, "%s: %s: this is %s, not gRPC; check the address and the port",
 			       x->g->where, x->method,
 			       x->peer == PEER_HTTP1 ? "a web server without HTTP/2" : "no HTTP/2 server");
-	if (x->http_status == 0 && c->tls.enable && c->tls.cert_path)
-		hint = " (it may refuse our client certificate)";
+	if (x->http_status == 0 && c->tls.enable)
+		hint = c->tls.cert_path ? " (it may refuse our client certificate)"
+					: " (it may want a client certificate)";
 	else if (x->http_status == 0 && !c->tls.enable && !x->reuse && x->peer != PEER_HTTP2)
 		hint = " (if it wants TLS, use https://)";
 	return err_set(err, c->lost, "%s: %s: connection lost%s: %s", x->g->where, x->method, hint,

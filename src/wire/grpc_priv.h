@@ -26,6 +26,8 @@ struct grpc {
 /* Why we ended a transfer ourselves. */
 enum grpc_end { END_NONE, END_STOPPED, END_TOO_BIG, END_BAD_FRAME, END_BAD_HEADERS };
 
+#define PROBE_MS 1000 /* that grpc_probe() may take */
+
 /* What answers at the address, if it is not what it should be. */
 enum grpc_peer { PEER_UNKNOWN, PEER_HTTP2, PEER_HTTP1, PEER_TLS, PEER_OTHER };
 
@@ -57,7 +59,7 @@ struct grpc_exchange {
 
 /* Percent-decodes a header value of n bytes into printable, valid UTF-8 (other bytes become '?'). */
 void grpc_decode_message(const char *s, size_t n, char *ret, size_t ret_size);
-/* Greets the server on a connection of its own (without TLS) and looks at what it says. */
+/* Greets the server in the clear, on a connection of its own, and looks at what it says. */
 enum grpc_peer grpc_probe(const struct grpc *g);
 /* True if a complete answer with grpc-status 0 is in x->reply. */
 bool grpc_answered(const struct grpc_exchange *x);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is at an address that gives no HTTP/2 answer? libcurl tells "nothing came" and "this is a web
- * server" with the same words; the operator needs to know which. So, after such a failure only, the
- * server is greeted once more and its first bytes are looked at. Blocks for a second at most.
+ * What is at an address that gives no HTTP/2 answer, or no TLS? libcurl tells "nothing came" and "this
+ * is a web server" with the same words; the operator needs to know which. So, after such a failure
+ * only, the server is greeted once more and its first bytes are looked at. Blocks for PROBE_MS at most.
  */
 #include "grpc_priv.h"
 
@@ -10,9 +10,9 @@
 
 #include <poll.h>
 
-#define CONNECT_MS 400
-#define ANSWER_MS 500
 #define SLICE_MS 100
+#define ANSWER_MS 300
+#define CONNECT_MS ((PROBE_MS - ANSWER_MS - SLICE_MS) / 2)
 
 /* The connection preface and an empty SETTINGS frame: any HTTP/2 server answers with its SETTINGS. */
 static const char greeting[24 + 9] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4";
@@ -53,25 +53,56 @@ static enum grpc_peer listen_to(const struct grpc *g, CURL *easy, curl_socket_t 
 	return judge(bytes, n);
 }
 
-enum grpc_peer grpc_probe(const struct grpc *g)
+/* Connects with http or https, and sends nothing of HTTP. NULL: that did not work. */
+static CURL *connect_only(const struct grpc *g, const char *scheme)
 {
+	AUTO_FREE char *url = xasprintf("%s://%s", scheme, g->where);
 	CURL *easy = curl_easy_init();
-	enum grpc_peer peer = PEER_UNKNOWN;
-	curl_socket_t fd;
-	size_t sent;
 
 	if (!easy)
-		return peer;
-	curl_easy_setopt(easy, CURLOPT_URL, g->base_url);
+		return NULL;
+	curl_easy_setopt(easy, CURLOPT_URL, url);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROXY, "");
 	curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)CONNECT_MS);
-	if (curl_easy_perform(easy) == CURLE_OK &&
-	    curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd) == CURLE_OK && fd != CURL_SOCKET_BAD &&
+	/* whose certificate it is does not matter: nothing will be said on this connection */
+	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+	if (curl_easy_perform(easy) == CURLE_OK)
+		return easy;
+	curl_easy_cleanup(easy);
+	return NULL;
+}
+
+static enum grpc_peer probe_clear(const struct grpc *g)
+{
+	CURL *easy = connect_only(g, "http");
+	enum grpc_peer peer = PEER_UNKNOWN;
+	curl_socket_t fd;
+	size_t sent;
+
+	if (!easy)
+		return PEER_UNKNOWN;
+	if (curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd) == CURLE_OK && fd != CURL_SOCKET_BAD &&
 	    curl_easy_send(easy, greeting, sizeof(greeting), &sent) == CURLE_OK)
 		peer = listen_to(g, easy, fd);
 	curl_easy_cleanup(easy);
+	return peer;
+}
+
+enum grpc_peer grpc_probe(const struct grpc *g)
+{
+	enum grpc_peer peer = probe_clear(g);
+
+	if (peer == PEER_UNKNOWN && !g->c.tls.enable) {
+		/* many TLS servers hang up on a clear greeting without a word */
+		CURL *easy = connect_only(g, "https");
+
+		if (easy)
+			peer = PEER_TLS;
+		curl_easy_cleanup(easy);
+	}
 	return peer;
 }

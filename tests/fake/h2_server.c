@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,10 +51,11 @@ static void *serve(void *arg)
 	bool stop = false;
 
 	while (!stop) {
-		int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC), number;
+		int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC), number, on = 1;
 
 		if (fd < 0)
 			break;
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 		pthread_mutex_lock(&s->lock);
 		stop = s->stop;
 		number = s->connections++;
