@@ -60,34 +60,39 @@ static int topic_exists(struct source *s, const char *pchannel, int64_t until, s
 	return code ? kafka_failed(s, pchannel, code, err) : 1;
 }
 
-/* Makes an error of a failed query: a topic is called missing only when the broker says so. */
-static int query_failed(struct source *s, const char *pchannel, rd_kafka_resp_err_t code, int64_t until,
-			struct err *err)
+/*
+ * list_offset() with an error in words. A topic is called missing (POSITION_GONE) only when the
+ * broker says so now; what librdkafka remembers of it may be older than the topic.
+ */
+static int ask(struct source *s, const char *pchannel, int64_t what, int64_t until, int64_t *ret, struct err *err)
 {
+	rd_kafka_resp_err_t code;
 	int rc;
 
-	if (!says_missing(code))
-		return kafka_failed(s, pchannel, code, err);
-	if ((rc = topic_exists(s, pchannel, until, err)) < 0)
-		return rc;
-	if (rc > 0) /* just made, or its leader moves */
-		return kafka_failed(s, pchannel, code, err);
+	for (int again = 0; (code = list_offset(s, pchannel, what, until, ret)) != 0; again++) {
+		if (!says_missing(code) || again)
+			return kafka_failed(s, pchannel, code, err);
+		if ((rc = topic_exists(s, pchannel, until, err)) < 0)
+			return rc;
+		if (rc == 0) {
+			kafka_client_well(s);
+			return err_set(err, ERR_POSITION_GONE, "%s: Kafka %s has no such topic", pchannel,
+				       s->conf->address);
+		}
+	}
 	kafka_client_well(s);
-	return err_set(err, ERR_POSITION_GONE, "%s: Kafka %s has no such topic", pchannel, s->conf->address);
+	return 0;
 }
 
 int kafka_bounds(struct source *s, const char *pchannel, int64_t until, int64_t *first, int64_t *end,
 		 struct err *err)
 {
-	rd_kafka_resp_err_t code;
 	int64_t low, high;
+	int rc;
 
-	code = list_offset(s, pchannel, RD_KAFKA_OFFSET_BEGINNING, until, &low);
-	if (!code)
-		code = list_offset(s, pchannel, RD_KAFKA_OFFSET_END, until, &high);
-	if (code)
-		return query_failed(s, pchannel, code, until, err);
-	kafka_client_well(s);
+	if ((rc = ask(s, pchannel, RD_KAFKA_OFFSET_BEGINNING, until, &low, err)) < 0 ||
+	    (rc = ask(s, pchannel, RD_KAFKA_OFFSET_END, until, &high, err)) < 0)
+		return rc;
 	*first = low;
 	*end = high;
 	return 0;
@@ -96,16 +101,15 @@ int kafka_bounds(struct source *s, const char *pchannel, int64_t until, int64_t 
 int kafka_at_time(struct source *s, const char *pchannel, int64_t time_ms, int64_t until, int64_t *ret,
 		  struct err *err)
 {
-	rd_kafka_resp_err_t code;
 	int64_t end, found;
+	int rc;
 
 	/* the end first: what arrives between the two questions must not be stepped over */
-	code = list_offset(s, pchannel, RD_KAFKA_OFFSET_END, until, &end);
-	if (!code) /* negative times mean bounds in the protocol */
-		code = list_offset(s, pchannel, time_ms > 0 ? time_ms : 0, until, &found);
-	if (code)
-		return query_failed(s, pchannel, code, until, err);
-	kafka_client_well(s);
+	if ((rc = ask(s, pchannel, RD_KAFKA_OFFSET_END, until, &end, err)) < 0)
+		return rc;
+	/* negative times mean bounds in the protocol */
+	if ((rc = ask(s, pchannel, time_ms > 0 ? time_ms : 0, until, &found, err)) < 0)
+		return rc;
 	*ret = found >= 0 ? found : end;
 	return 0;
 }
