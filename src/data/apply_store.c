@@ -46,8 +46,8 @@ struct apply_store {
 static int bad(const char *path, struct err *err, const char *what)
 {
 	return err_set(err, ERR_JOURNAL_BAD,
-		       "%s is damaged: %s. Nothing was deleted. Check the disk and restore the file from a backup that is "
-		       "not older than the journal; without it, delete the task and create it again",
+		       "%s is damaged: %s. Nothing was deleted. Check the disk and restore the file from a backup that "
+		       "is not older than the journal; without it, delete the task and create it again",
 		       path, what);
 }
 
@@ -63,8 +63,8 @@ static int fail(sqlite3 *db, int rc, const char *path, const char *what, struct 
 		return err_set(err, ERR_STATE_IO,
 			       "%s: %s: no space left on the device. It goes on by itself when there is", path, what);
 	}
-	return err_set(err, ERR_STATE_IO, "%s: %s: %s (SQLite %d). Check the disk and the file's owner", path, what,
-		       text, rc);
+	return err_set(err, ERR_STATE_IO, "%s: %s: %s (SQLite %d). Check the disk and the file's owner", path,
+		       what, text, rc);
 }
 
 static int exec(struct apply_store *s, const char *what, const char *sql, struct err *err)
@@ -152,7 +152,8 @@ static int save_object(struct apply_store *s, const struct apply_object *o, stru
 }
 
 /* One transaction: the row as it is to be, and objects. Under the lock. */
-static int commit(struct apply_store *s, struct row *r, const struct apply_object *objects, size_t n, struct err *err)
+static int commit(struct apply_store *s, struct row *r, const struct apply_object *objects, size_t n,
+		  struct err *err)
 {
 	int rc = step(s, s->begin, SQLITE_OK, err);
 
@@ -195,8 +196,8 @@ static int create(struct apply_store *s, struct err *err)
 	char *sql;
 	int rc;
 
-	snprintf(pragmas, sizeof(pragmas), "BEGIN IMMEDIATE; PRAGMA application_id=%d; PRAGMA user_version=%d", APPLY_ID,
-		 APPLY_SCHEMA);
+	snprintf(pragmas, sizeof(pragmas), "BEGIN IMMEDIATE; PRAGMA application_id=%d; PRAGMA user_version=%d",
+		 APPLY_ID, APPLY_SCHEMA);
 	rc = exec(s, "create", pragmas, err);
 	if (rc == 0)
 		rc = exec(s, "create", schema, err);
@@ -445,8 +446,8 @@ int apply_store_set_intent(struct apply_store *s, const struct apply_intent *in,
 		rc = err_set(err, ERR_INTERNAL, "%s: a window up to seq %" PRId64 " is still open", s->path,
 			     s->row.intent.seq);
 	else if (in->type == INTENT_NONE || in->seq < r.mark.seq || in->ts < r.mark.ts)
-		rc = err_set(err, ERR_INTERNAL, "%s: a window up to seq %" PRId64 " ends before the applied mark %" PRId64,
-			     s->path, in->seq, r.mark.seq);
+		rc = err_set(err, ERR_INTERNAL,
+			     "%s: a window up to seq %" PRId64 " ends before the applied mark %" PRId64, s->path, in->seq, r.mark.seq);
 	else
 		rc = commit(s, &r, NULL, 0, err);
 	pthread_mutex_unlock(&s->lock);
@@ -515,8 +516,8 @@ static int list(struct apply_store *s, const char *prefix, struct arena *arena, 
 	return got == SQLITE_DONE ? 0 : fail(s->db, got, s->path, "read", err);
 }
 
-int apply_store_objects(struct apply_store *s, const char *prefix, struct arena *arena, struct apply_object **ret,
-			size_t *ret_n, struct err *err)
+int apply_store_objects(struct apply_store *s, const char *prefix, struct arena *arena,
+			struct apply_object **ret, size_t *ret_n, struct err *err)
 {
 	AUTO_FREE struct apply_object *items = NULL;
 	size_t n = 0;

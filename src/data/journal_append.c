@@ -253,8 +253,8 @@ int writer_flush(struct journal *j, struct err *err)
 }
 
 /* J2 and limits; counts what there is to write. The caller's fault is a fault of the program. */
-static int check(struct journal *j, const struct cut *cuts, size_t n, const struct cut **ret_last, bool *ret_full,
-		 int64_t *ret_bytes, struct err *err)
+static int check(struct journal *j, const struct cut *cuts, size_t n, const struct cut **ret_last,
+		 bool *ret_full, int64_t *ret_bytes, struct err *err)
 {
 	cdc_ts w = j->head.watermark;
 	int64_t bytes = 0;

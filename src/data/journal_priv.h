@@ -133,8 +133,8 @@ int writer_checkpoint(struct journal *j, int mode, struct err *err);
 
 /* journal_read.c */
 #define ENTRY_COLUMNS \
-	"seq, ts, kind, db_id, collection_id, partition_id, id_hi, id_lo, rows, db, collection, vchannel, pchannel, " \
-	"crc, length(body)"
+	"seq, ts, kind, db_id, collection_id, partition_id, id_hi, id_lo, rows, db, collection, vchannel, " \
+	"pchannel, crc, length(body)"
 uint32_t entry_crc_head(const struct entry *e); /* without the body's bytes */
 /*
  * Reads the row that `row` (SELECT ENTRY_COLUMNS) stands on and checks it (J7). With an arena all of

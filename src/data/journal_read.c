@@ -22,8 +22,8 @@ struct journal_cursor {
 uint32_t entry_crc_head(const struct entry *e)
 {
 	const char *strings[] = {e->db, e->collection, e->vchannel, e->pchannel};
-	uint64_t words[] = {(uint64_t)e->seq, e->ts, (uint64_t)e->kind, (uint64_t)e->db_id, (uint64_t)e->collection_id,
-			    (uint64_t)e->partition_id, e->id.hi, e->id.lo, e->rows};
+	uint64_t words[] = {(uint64_t)e->seq, e->ts, (uint64_t)e->kind, (uint64_t)e->db_id,
+			    (uint64_t)e->collection_id, (uint64_t)e->partition_id, e->id.hi, e->id.lo, e->rows};
 	uint8_t b[sizeof(words)];
 	uint32_t crc;
 
@@ -300,8 +300,8 @@ static int missing(const struct journal *j, int64_t after, int64_t last, struct 
 {
 	return err_set(err, ERR_JOURNAL_BAD,
 		       "journal %s: the entries %" PRId64 " to %" PRId64
-		       " (seq) are missing, a segment file is gone. Restore it from the folder quarantine/ or a backup, "
-		       "or create the task again",
+		       " (seq) are missing, a segment file is gone. Restore it from the folder quarantine/ or "
+		       "a backup, or create the task again",
 		       j->dir, after + 1, last);
 }
 
@@ -325,8 +325,8 @@ static int read_segment(struct journal_cursor *c, int64_t *after, const struct l
 	return rc;
 }
 
-int journal_read(struct journal_cursor *c, int64_t after, size_t max_bytes, size_t max_entries, struct arena *arena,
-		 struct journal_batch *ret, struct err *err)
+int journal_read(struct journal_cursor *c, int64_t after, size_t max_bytes, size_t max_entries,
+		 struct arena *arena, struct journal_batch *ret, struct err *err)
 {
 	struct journal_batch b = {0};
 	struct limits max = {.bytes = max_bytes, .entries = max_entries};

@@ -57,8 +57,8 @@ int sql_fail(sqlite3 *db, int rc, const char *path, const char *what, struct err
 	}
 	if ((rc & 0xff) == SQLITE_CONSTRAINT)
 		return err_set(err, ERR_INTERNAL, "%s: %s: %s", path, what, text);
-	return err_set(err, ERR_JOURNAL_IO, "%s: %s: %s (SQLite %d). Check the disk and the file's owner", path, what,
-		       text, rc);
+	return err_set(err, ERR_JOURNAL_IO, "%s: %s: %s (SQLite %d). Check the disk and the file's owner", path,
+		       what, text, rc);
 }
 
 int sql_exec(sqlite3 *db, const char *path, const char *what, const char *sql, struct err *err)
@@ -478,7 +478,8 @@ static int check_tail(sqlite3 *db, const char *path, struct err *err)
 	sqlite3_stmt *s = NULL;
 	sqlite3_blob *blob = NULL;
 	int64_t bytes = 0;
-	int rc = sql_prepare(db, path, "SELECT " ENTRY_COLUMNS " FROM entry ORDER BY seq DESC LIMIT ?", &s, err), step;
+	static const char sql[] = "SELECT " ENTRY_COLUMNS " FROM entry ORDER BY seq DESC LIMIT ?";
+	int rc = sql_prepare(db, path, sql, &s, err), step;
 
 	if (rc == 0)
 		sqlite3_bind_int(s, 1, CHECK_ROWS);

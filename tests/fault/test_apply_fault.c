@@ -18,8 +18,8 @@ static const char *fresh(void)
 	static char path[200];
 	static const char *const suffix[] = {"", "-wal", "-shm", "-journal"};
 
-	snprintf(path, sizeof(path), "%s/cdc-apply-fault-%d.db", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp",
-		 (int)getpid());
+	snprintf(path, sizeof(path), "%s/cdc-apply-fault-%d.db",
+		 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", (int)getpid());
 	for (size_t i = 0; i < ARRAY_LEN(suffix); i++) {
 		char p[220];
 

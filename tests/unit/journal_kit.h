@@ -11,10 +11,15 @@
 
 #include <cdc/journal.h>
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <ftw.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define KIT_BODY 3000
 
 static inline int kit_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
@@ -187,7 +192,8 @@ static inline int kit_check_head(struct journal *j)
 }
 
 /* Reads everything after `from` (a cut whose entries are not read); expects cuts up to k. */
-static inline void kit_check_entries(struct journal *j, int k, size_t body, int64_t first_seq, size_t max_bytes)
+static inline void kit_check_entries(struct journal *j, int k, size_t body, int64_t first_seq,
+				     size_t max_bytes)
 {
 	AUTO(journal_cursor_close) struct journal_cursor *c = NULL;
 	int64_t seq = first_seq - 1;
@@ -217,6 +223,82 @@ static inline void kit_check_entries(struct journal *j, int k, size_t body, int6
 		CHECK(b.next_ts >= b.entries[b.count - 1].ts);
 	}
 	CHECK_INT(seq, first_seq - 1 + kit_total(k));
+}
+
+static inline struct journal *kit_open(const struct journal_options *o, const char *dir)
+{
+	struct journal *j = NULL;
+	struct err err = {0};
+
+	CHECKF(journal_open(&j, dir, o, &err) == 0, "%s", err.text);
+	return j;
+}
+
+static inline struct journal *kit_open_small(const char *dir) /* many segments */
+{
+	return kit_open(&(struct journal_options){.segment_size = 20000}, dir);
+}
+
+static inline void kit_add(struct journal *j, int k)
+{
+	struct err err = {0};
+
+	CHECKF(kit_append(j, k, KIT_BODY, &err) == 0, "%s", err.text);
+}
+
+static inline char *kit_segment(const char *dir, int64_t first)
+{
+	static char path[512];
+
+	snprintf(path, sizeof(path), "%s/%020lld.db", dir, (long long)first);
+	return path;
+}
+
+static inline int kit_files(const char *dir, const char *end)
+{
+	DIR *d = opendir(dir);
+	struct dirent *e;
+	int n = 0;
+
+	while (d && (e = readdir(d))) {
+		size_t len = strlen(e->d_name), k = strlen(end);
+
+		n += len > k && STREQ(e->d_name + len - k, end);
+	}
+	if (d)
+		closedir(d);
+	return n;
+}
+
+static inline int kit_sql(const char *path, const char *text, char *ret, size_t size)
+{
+	sqlite3 *db;
+	sqlite3_stmt *s = NULL;
+	int rc = sqlite3_open(path, &db);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_prepare_v2(db, text, -1, &s, NULL);
+	if (rc == SQLITE_OK && (rc = sqlite3_step(s)) == SQLITE_ROW && ret) {
+		size_t n = 0;
+
+		ret[0] = 0;
+		for (int i = 0; i < sqlite3_column_count(s) && n < size; i++)
+			n += (size_t)snprintf(ret + n, size - n, "%s%s", i ? "|" : "",
+					      (const char *)sqlite3_column_text(s, i));
+	}
+	sqlite3_finalize(s);
+	sqlite3_close(db);
+	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : rc;
+}
+
+static inline int kit_read_after(struct journal *j, int64_t after, struct err *err)
+{
+	AUTO(journal_cursor_close) struct journal_cursor *c = NULL;
+	AUTO(arena_free) struct arena *a = arena_new();
+	struct journal_batch b;
+
+	CHECK(journal_cursor_open(&c, j, err) == 0);
+	return journal_read(c, after, SIZE_MAX / 4, 100000, a, &b, err);
 }
 
 #endif
