@@ -46,8 +46,8 @@ struct apply_store {
 static int bad(const char *path, struct err *err, const char *what)
 {
 	return err_set(err, ERR_JOURNAL_BAD,
-		       "%s is damaged: %s. Nothing was deleted. Check the disk and restore the file from a backup that "
-		       "is not older than the journal; without it, delete the task and create it again",
+		       "%s is damaged: %s. Nothing was deleted. Check the disk and restore the file from a backup "
+		       "that is not older than the journal; without it, delete the task and create it again",
 		       path, what);
 }
 
@@ -447,7 +447,8 @@ int apply_store_set_intent(struct apply_store *s, const struct apply_intent *in,
 			     s->row.intent.seq);
 	else if (in->type == INTENT_NONE || in->seq < r.mark.seq || in->ts < r.mark.ts)
 		rc = err_set(err, ERR_INTERNAL,
-			     "%s: a window up to seq %" PRId64 " ends before the applied mark %" PRId64, s->path, in->seq, r.mark.seq);
+			     "%s: a window up to seq %" PRId64 " ends before the applied mark %" PRId64,
+			     s->path, in->seq, r.mark.seq);
 	else
 		rc = commit(s, &r, NULL, 0, err);
 	pthread_mutex_unlock(&s->lock);
