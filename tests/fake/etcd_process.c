@@ -175,6 +175,8 @@ void etcd_process_signal(struct etcd_process *p, int sig)
 {
 	assert(p->pid > 0);
 	kill(p->pid, sig);
+	if (sig == SIGSTOP)
+		waitpid(p->pid, NULL, WUNTRACED); /* until then its other threads may still answer */
 }
 
 void etcd_process_kill(struct etcd_process *p)

@@ -25,7 +25,7 @@ struct etcd_process {
 struct etcd_process *etcd_process_new(bool tls);
 void etcd_process_start(struct etcd_process *p); /* waits until it answers */
 void etcd_process_kill(struct etcd_process *p);  /* SIGKILL; the data stay */
-void etcd_process_signal(struct etcd_process *p, int sig);
+void etcd_process_signal(struct etcd_process *p, int sig); /* SIGSTOP: returns when it stands */
 void etcd_process_free(struct etcd_process *p);
 DEFINE_AUTO(struct etcd_process, etcd_process_free)
 
