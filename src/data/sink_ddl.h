@@ -21,10 +21,11 @@
 #include "object_map.h"
 
 struct sink_ddl {
-	struct milvus *milvus;   /* borrowed */
-	struct object_map *map;  /* borrowed; changed by the calls */
+	struct milvus *milvus;  /* borrowed */
+	struct object_map *map; /* borrowed; changed by the calls */
 	/* Sends serialized messages to one target pchannel without a tick (drop messages). */
-	int (*send)(void *arg, const char *pchannel, const struct pb_bytes *msgs, size_t n, cdc_ts ts, struct err *err);
+	int (*send)(void *arg, const char *pchannel, const struct pb_bytes *msgs, size_t n, cdc_ts ts,
+		    struct err *err);
 	void *send_arg;
 	/* Told in words when an entry was applied otherwise than it says (fewer replicas); may be NULL. */
 	void (*note)(void *arg, const char *text);

@@ -241,8 +241,8 @@ int ddl_drop_collection(struct ddl *d, struct err *err)
 		return rc;
 	if (found == DDL_OURS && (rc = ddl_unload(d, &was_loaded, err)) < 0)
 		return rc;
-	if (found !=
-	    DDL_OTHER) { /* missing: dropped by hand, or by us before a crash; its consumers may live */
+	/* missing: dropped by hand, or by us before a crash; its consumers may live */
+	if (found != DDL_OTHER) {
 		rewrite_drop_collection(&msg, d->twin, d->ts);
 		if ((rc = ddl_send_drop(d, &msg, err)) < 0)
 			return rc;

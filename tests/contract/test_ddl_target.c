@@ -22,8 +22,8 @@ static void tick(struct kit *k)
 	rewrite_tick(&msg, k->ts);
 	bytes = (struct pb_bytes){msg.data, msg.len};
 	for (size_t i = 0; c && i < c->channel_count; i++)
-		CHECKF(milvus_replicate(k->milvus, c->channels[i].target_pchannel, k->ts, k->ts, &bytes, 1, NULL,
-					&k->err) == 0,
+		CHECKF(milvus_replicate(k->milvus, c->channels[i].target_pchannel, k->ts, k->ts, &bytes, 1,
+					NULL, &k->err) == 0,
 		       "%s", k->err.text);
 }
 
@@ -59,7 +59,8 @@ TEST(partition_key_and_index_from_effective_parameters)
 	d->collection->schema->fields[2]->is_partition_key = true;
 	d->n_partitions = 0;
 	for (int i = 0; i < 3; i++)
-		d->partitions[d->n_partitions++] = kit_partition(&k, 600 + i, arena_printf(k.arena, "_default_%d", i));
+		d->partitions[d->n_partitions++] =
+			kit_partition(&k, 600 + i, arena_printf(k.arena, "_default_%d", i));
 	kit_twice(&k, KIND_CREATE_COLLECTION, KIT_ID, d);
 	CHECK_INT(kit_describe(&k, "default", name)->num_partitions, 3);
 	x = kit_index(&k, "default", "v", "v");
@@ -68,7 +69,8 @@ TEST(partition_key_and_index_from_effective_parameters)
 	CHECK_INT(kit_indexes(&k, "", name), 1);
 	/* what the server then shows as the user's parameters compares equal to both forms */
 	kit_twice(&k, KIND_CREATE_INDEX, KIT_ID, kit_index(&k, "", "v", "v"));
-	CHECK_INT(kit_try(&k, KIND_CREATE_INDEX, KIT_ID, kit_index(&k, "", "v", "other"), false), -ERR_TARGET_REFUSED);
+	CHECK_INT(kit_try(&k, KIND_CREATE_INDEX, KIT_ID, kit_index(&k, "", "v", "other"), false),
+		  -ERR_TARGET_REFUSED);
 	CHECK_INT(kit_try(&k, KIND_LOAD, KIT_ID + 1, kit_load(&k, "", 1), false), 0);
 	d->collection->schema->fields[1]->type_params[0]->value = (char *)"8";
 	CHECK_INT(kit_try(&k, KIND_CREATE_COLLECTION, KIT_ID, d, false), -ERR_TARGET_SCHEMA);

@@ -118,8 +118,8 @@ static int answer(const char *rpc, int code, const char *reason, struct milvus_s
 		st->code = code;
 		snprintf(st->reason, sizeof(st->reason), "%s", reason);
 	}
-	return err_set(err, busy ? ERR_TARGET_BUSY : ERR_TARGET_REFUSED, "fake target: %s: code %d: %s", rpc, code,
-		       reason);
+	return err_set(err, busy ? ERR_TARGET_BUSY : ERR_TARGET_REFUSED, "fake target: %s: code %d: %s", rpc,
+		       code, reason);
 }
 
 static int done(int scripted, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -161,7 +161,8 @@ static void *travel(const ProtobufCMessage *msg, struct arena *arena)
 
 /* --- handles ------------------------------------------------------------------------------------- */
 
-struct milvus *milvus_new(const struct target_conf *t, int request_timeout_ms, bool (*poll)(void *arg), void *poll_arg)
+struct milvus *milvus_new(const struct target_conf *t, int request_timeout_ms, bool (*poll)(void *arg),
+			  void *poll_arg)
 {
 	(void)t;
 	(void)request_timeout_ms;
@@ -235,7 +236,8 @@ static int same_request(const struct fake_collection *c, const Mv__CreateCollect
 	       memcmp(c->request->schema.data, req->schema.data, req->schema.len) == 0;
 }
 
-static int create_collection(const Mv__CreateCollectionRequest *req, struct milvus_status *st, struct err *err)
+static int create_collection(const Mv__CreateCollectionRequest *req, struct milvus_status *st,
+			     struct err *err)
 {
 	struct fake_collection *c = fake_find(req->db_name, req->collection_name);
 	int scripted = begin("CreateCollection", st, err);
@@ -245,16 +247,17 @@ static int create_collection(const Mv__CreateCollectionRequest *req, struct milv
 	if (!fake_has_db(req->db_name))
 		return answer("CreateCollection", 65535, "database:x not found", st, err);
 	if (c && !same_request(c, req))
-		return answer("CreateCollection", 65535, "create duplicate collection with different parameters", st,
-			      err);
+		return answer("CreateCollection", 65535,
+			      "create duplicate collection with different parameters", st, err);
 	if (!c)
 		add_collection(req);
 	return done(scripted, "CreateCollection %s.%s", db_name(req->db_name), req->collection_name);
 }
 
-int milvus_create_collection(struct milvus *m, const char *db, const char *name, const Mv__CollectionSchema *schema,
-			     int shards, int consistency, Mv__KeyValuePair **props, size_t n_props, int64_t partitions,
-			     cdc_ts t, struct milvus_status *st, struct err *err)
+int milvus_create_collection(struct milvus *m, const char *db, const char *name,
+			     const Mv__CollectionSchema *schema, int shards, int consistency,
+			     Mv__KeyValuePair **props, size_t n_props, int64_t partitions, cdc_ts t,
+			     struct milvus_status *st, struct err *err)
 {
 	AUTO_BUF struct buf packed = {0};
 	Mv__CreateCollectionRequest req = MV__CREATE_COLLECTION_REQUEST__INIT;
@@ -279,8 +282,8 @@ int milvus_create_collection(struct milvus *m, const char *db, const char *name,
 	return unlock(create_collection(&req, st, err));
 }
 
-int milvus_drop_collection(struct milvus *m, const char *db, const char *name, cdc_ts t, struct milvus_status *st,
-			   struct err *err)
+int milvus_drop_collection(struct milvus *m, const char *db, const char *name, cdc_ts t,
+			   struct milvus_status *st, struct err *err)
 {
 	struct fake_collection *c;
 	int scripted;
@@ -295,7 +298,8 @@ int milvus_drop_collection(struct milvus *m, const char *db, const char *name, c
 	return unlock(done(scripted, "DropCollection %s.%s", db_name(db), name));
 }
 
-static void describe_channels(const struct fake_collection *c, Mv__DescribeCollectionResponse *r, struct arena *arena)
+static void describe_channels(const struct fake_collection *c, Mv__DescribeCollectionResponse *r,
+			      struct arena *arena)
 {
 	size_t n = (size_t)c->shards;
 
@@ -307,7 +311,8 @@ static void describe_channels(const struct fake_collection *c, Mv__DescribeColle
 		int p = (c->first_channel + (int)i) % fake.pchannels;
 
 		r->physical_channel_names[at] = arena_printf(arena, "fake-dml_%d", fake.lie ? p + 10 : p);
-		r->virtual_channel_names[at] = arena_printf(arena, "fake-dml_%d_%" PRId64 "v%zu", p, c->id, i);
+		r->virtual_channel_names[at] =
+			arena_printf(arena, "fake-dml_%d_%" PRId64 "v%zu", p, c->id, i);
 	}
 }
 
@@ -339,8 +344,8 @@ int milvus_describe(struct milvus *m, const char *db, const char *name, struct a
 	return unlock(0);
 }
 
-int milvus_show_collections(struct milvus *m, const char *db, struct arena *arena, Mv__ShowCollectionsResponse **ret,
-			    struct err *err)
+int milvus_show_collections(struct milvus *m, const char *db, struct arena *arena,
+			    Mv__ShowCollectionsResponse **ret, struct err *err)
 {
 	char *names[FAKE_COLLECTIONS];
 	int64_t ids[FAKE_COLLECTIONS];
@@ -411,7 +416,8 @@ int milvus_create_partition(struct milvus *m, const char *db, const char *coll, 
 		return unlock(answer("CreatePartition", 100, "collection not found", st, err));
 	if (fake.races > 0) {
 		fake.races--;
-		return unlock(answer("CreatePartition", 65535, "key not found: collection not found", st, err));
+		return unlock(
+			answer("CreatePartition", 65535, "key not found: collection not found", st, err));
 	}
 	if (strncmp(c->partitions[0], "_default_", 9) == 0)
 		return unlock(answer("CreatePartition", 65535, "disable create partition", st, err));
@@ -435,7 +441,8 @@ int milvus_drop_partition(struct milvus *m, const char *db, const char *coll, co
 	if (!(c = fake_find(db, coll)))
 		return unlock(answer("DropPartition", 100, "collection not found", st, err));
 	if (c->load_state > 1)
-		return unlock(answer("DropPartition", 65535, "partition is loaded, release it first", st, err));
+		return unlock(
+			answer("DropPartition", 65535, "partition is loaded, release it first", st, err));
 	if (partition_of(c, part, &at)) {
 		c->partition_count--;
 		memmove(c->partitions + at, c->partitions + at + 1,
@@ -446,199 +453,10 @@ int milvus_drop_partition(struct milvus *m, const char *db, const char *coll, co
 	return unlock(done(scripted, "DropPartition %s.%s.%s", db_name(db), coll, part));
 }
 
-/* --- indexes and load state ---------------------------------------------------------------------- */
-
-static void add_index(struct fake_collection *c, const Mv__CreateIndexRequest *req)
-{
-	struct fake_index *x = &c->indexes[c->index_count++];
-	size_t n = mv__create_index_request__get_packed_size(req);
-	uint8_t *bytes = xmalloc(n);
-
-	mv__create_index_request__pack(req, bytes);
-	x->request = mv__create_index_request__unpack(NULL, n, bytes);
-	free(bytes);
-	snprintf(x->field, sizeof(x->field), "%s", req->field_name);
-	snprintf(x->name, sizeof(x->name), "%s", req->index_name);
-}
-
-/* As the server: literally the same or an error; the order of parameters and of JSON counts. */
-static bool same_index(const struct fake_index *x, const Mv__CreateIndexRequest *req)
-{
-	if (!STREQ(x->name, req->index_name) || x->request->n_extra_params != req->n_extra_params)
-		return false;
-	for (size_t i = 0; i < req->n_extra_params; i++)
-		if (!STREQ(x->request->extra_params[i]->key, req->extra_params[i]->key) ||
-		    !STREQ(x->request->extra_params[i]->value, req->extra_params[i]->value))
-			return false;
-	return true;
-}
-
-int milvus_create_index(struct milvus *m, const char *db, const char *coll, const char *field, const char *index,
-			Mv__KeyValuePair **params, size_t n_params, cdc_ts t, struct milvus_status *st, struct err *err)
-{
-	Mv__CreateIndexRequest req = MV__CREATE_INDEX_REQUEST__INIT;
-	struct fake_collection *c;
-	bool there = false;
-	int scripted;
-
-	(void)m;
-	(void)t;
-	req.field_name = (char *)field;
-	req.index_name = (char *)index;
-	req.extra_params = params;
-	req.n_extra_params = n_params;
-	lock();
-	if ((scripted = begin("CreateIndex", st, err)) < 0)
-		return unlock(scripted);
-	if (!(c = fake_find(db, coll)))
-		return unlock(answer("CreateIndex", 100, "collection not found", st, err));
-	for (size_t i = 0; i < c->index_count; i++) {
-		if (!STREQ(c->indexes[i].field, field) && !STREQ(c->indexes[i].name, index))
-			continue;
-		if (!STREQ(c->indexes[i].field, field) || !same_index(&c->indexes[i], &req))
-			return unlock(answer("CreateIndex", 65535, "at most one distinct index is allowed per field",
-					     st, err));
-		there = true;
-	}
-	if (!there)
-		add_index(c, &req);
-	return unlock(done(scripted, "CreateIndex %s.%s.%s.%s", db_name(db), coll, field, index));
-}
-
-int milvus_drop_index(struct milvus *m, const char *db, const char *coll, const char *field, const char *index,
-		      cdc_ts t, struct milvus_status *st, struct err *err)
-{
-	struct fake_collection *c;
-	int scripted;
-
-	(void)m;
-	(void)t;
-	lock();
-	if ((scripted = begin("DropIndex", st, err)) < 0)
-		return unlock(scripted);
-	if (!(c = fake_find(db, coll)))
-		return unlock(answer("DropIndex", 100, "collection not found", st, err));
-	if (c->load_state > 1)
-		return unlock(answer("DropIndex", 65535, "collection is loaded, release it first", st, err));
-	for (size_t i = 0; i < c->index_count; i++)
-		if (STREQ(c->indexes[i].name, index)) {
-			mv__create_index_request__free_unpacked(c->indexes[i].request, NULL);
-			c->indexes[i] = c->indexes[--c->index_count];
-		}
-	return unlock(done(scripted, "DropIndex %s.%s.%s.%s", db_name(db), coll, field, index));
-}
-
-int milvus_describe_index(struct milvus *m, const char *db, const char *coll, struct arena *arena,
-			  Mv__DescribeIndexResponse **ret, struct err *err)
-{
-	Mv__DescribeIndexResponse r = MV__DESCRIBE_INDEX_RESPONSE__INIT;
-	Mv__IndexDescription items[FAKE_INDEXES], *list[FAKE_INDEXES];
-	struct fake_collection *c;
-
-	(void)m;
-	lock();
-	if (begin("DescribeIndex", NULL, err))
-		return unlock(-fake.fail_rc);
-	c = fake_find(db, coll);
-	for (size_t i = 0; c && i < c->index_count; i++) {
-		mv__index_description__init(&items[i]);
-		items[i].index_name = c->indexes[i].name;
-		items[i].field_name = c->indexes[i].field;
-		items[i].params = c->indexes[i].request->extra_params;
-		items[i].n_params = c->indexes[i].request->n_extra_params;
-		list[i] = &items[i];
-	}
-	r.index_descriptions = list;
-	r.n_index_descriptions = c ? c->index_count : 0;
-	*ret = travel(&r.base, arena);
-	return unlock(0);
-}
-
-static bool vectors_indexed(const struct fake_collection *c)
-{
-	for (size_t i = 0; i < c->schema->n_fields; i++) {
-		bool found = c->schema->fields[i]->data_type < 100;
-
-		for (size_t k = 0; k < c->index_count; k++)
-			found = found || STREQ(c->indexes[k].field, c->schema->fields[i]->name);
-		if (!found)
-			return false;
-	}
-	return true;
-}
-
-int milvus_load(struct milvus *m, const char *db, const char *coll, int replicas, cdc_ts t, struct milvus_status *st,
-		struct err *err)
-{
-	struct fake_collection *c;
-	int scripted;
-
-	(void)m;
-	(void)t;
-	lock();
-	if ((scripted = begin("LoadCollection", st, err)) < 0)
-		return unlock(scripted);
-	if (!(c = fake_find(db, coll)))
-		return unlock(answer("LoadCollection", 100, "collection not found", st, err));
-	if (!vectors_indexed(c))
-		return unlock(answer("LoadCollection", 700, "index not found", st, err));
-	if (c->load_state > 1 && c->replicas != replicas)
-		return unlock(answer("LoadCollection", 1100, "can't change the replica number", st, err));
-	if (replicas > fake.nodes)
-		return unlock(answer("LoadCollection", 65535, "nodes not enough", st, err));
-	c->load_state = 3;
-	c->replicas = replicas;
-	return unlock(done(scripted, "LoadCollection %s.%s", db_name(db), coll));
-}
-
-int milvus_release(struct milvus *m, const char *db, const char *coll, cdc_ts t, struct milvus_status *st,
-		   struct err *err)
-{
-	struct fake_collection *c;
-	int scripted;
-
-	(void)m;
-	(void)t;
-	lock();
-	if ((scripted = begin("ReleaseCollection", st, err)) < 0)
-		return unlock(scripted);
-	if (!(c = fake_find(db, coll)))
-		return unlock(answer("ReleaseCollection", 100, "collection not found", st, err));
-	c->load_state = 1;
-	return unlock(done(scripted, "ReleaseCollection %s.%s", db_name(db), coll));
-}
-
-int milvus_load_state(struct milvus *m, const char *db, const char *coll, int *ret, struct err *err)
-{
-	struct fake_collection *c;
-
-	(void)m;
-	lock();
-	if (begin("GetLoadState", NULL, err))
-		return unlock(-fake.fail_rc);
-	c = fake_find(db, coll);
-	*ret = c ? c->load_state : 0;
-	return unlock(0);
-}
-
-int milvus_flush(struct milvus *m, const char *db, const char *const *colls, size_t n, struct milvus_status *st,
-		 struct err *err)
-{
-	int scripted;
-
-	(void)m;
-	lock();
-	if ((scripted = begin("Flush", st, err)) < 0)
-		return unlock(scripted);
-	for (size_t i = 0; i < n; i++)
-		if (!fake_find(db, colls[i]))
-			return unlock(answer("Flush", 100, "collection not found", st, err));
-	return unlock(done(scripted, "Flush %s.%s", db_name(db), n ? colls[0] : ""));
-}
-
 /* --- databases, rows ----------------------------------------------------------------------------- */
 
-int milvus_create_database(struct milvus *m, const char *db, cdc_ts t, struct milvus_status *st, struct err *err)
+int milvus_create_database(struct milvus *m, const char *db, cdc_ts t, struct milvus_status *st,
+			   struct err *err)
 {
 	int scripted;
 
@@ -653,7 +471,8 @@ int milvus_create_database(struct milvus *m, const char *db, cdc_ts t, struct mi
 	return unlock(done(scripted, "CreateDatabase %s", db));
 }
 
-int milvus_drop_database(struct milvus *m, const char *db, cdc_ts t, struct milvus_status *st, struct err *err)
+int milvus_drop_database(struct milvus *m, const char *db, cdc_ts t, struct milvus_status *st,
+			 struct err *err)
 {
 	int scripted;
 
@@ -674,7 +493,8 @@ int milvus_drop_database(struct milvus *m, const char *db, cdc_ts t, struct milv
 	return unlock(done(scripted, "DropDatabase %s", db));
 }
 
-int milvus_list_databases(struct milvus *m, struct arena *arena, Mv__ListDatabasesResponse **ret, struct err *err)
+int milvus_list_databases(struct milvus *m, struct arena *arena, Mv__ListDatabasesResponse **ret,
+			  struct err *err)
 {
 	Mv__ListDatabasesResponse r = MV__LIST_DATABASES_RESPONSE__INIT;
 	char *names[ARRAY_LEN(fake.dbs) + 1];
@@ -712,4 +532,7 @@ int milvus_replicate(struct milvus *m, const char *pchannel, cdc_ts begin_ts, cd
 	}
 	return unlock(done(scripted, "ReplicateMessage %s", pchannel));
 }
+
+#define FAKE_MILVUS_PARTS
+#include "fake_milvus_index.c"
 #endif

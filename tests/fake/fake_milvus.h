@@ -41,9 +41,9 @@ struct fake_target {
 	struct fake_collection collections[FAKE_COLLECTIONS];
 	int64_t last_id;
 	int pchannels, nodes;
-	int races;        /* this many CreatePartition calls hit the metadata race */
-	bool swap_shards; /* Describe lists vchannels in reverse */
-	bool lie;         /* Describe gives pchannels that are not the vchannels' */
+	int races;             /* this many CreatePartition calls hit the metadata race */
+	bool swap_shards;      /* Describe lists vchannels in reverse */
+	bool lie;              /* Describe gives pchannels that are not the vchannels' */
 	size_t calls, changes; /* all RPCs; those that change something */
 	/* The call number fail_at (from 1) answers fail_rc; executed: it is done all the same. 0: none */
 	size_t fail_at;

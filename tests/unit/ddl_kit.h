@@ -31,17 +31,18 @@ struct kit {
 	void (*tick)(struct kit *k); /* after a step; may be NULL */
 };
 
-static int kit_send(void *arg, const char *pchannel, const struct pb_bytes *msgs, size_t n, cdc_ts ts, struct err *err)
+static inline int kit_send(void *arg, const char *pchannel, const struct pb_bytes *msgs, size_t n, cdc_ts ts,
+			   struct err *err)
 {
 	return milvus_replicate(((struct kit *)arg)->milvus, pchannel, ts, ts, msgs, n, NULL, err);
 }
 
-static void kit_note(void *arg, const char *text)
+static inline void kit_note(void *arg, const char *text)
 {
 	snprintf(((struct kit *)arg)->note, sizeof(((struct kit *)arg)->note), "%s", text);
 }
 
-static void kit_init(struct kit *k, struct milvus *m)
+static inline void kit_init(struct kit *k, struct milvus *m)
 {
 	*k = (struct kit){.milvus = m, .map = object_map_new(), .arena = arena_new()};
 	k->ts = ts_from_ms((int64_t)time(NULL) * 1000);
@@ -49,7 +50,7 @@ static void kit_init(struct kit *k, struct milvus *m)
 		.milvus = m, .map = k->map, .send = kit_send, .send_arg = k, .note = kit_note, .note_arg = k};
 }
 
-static void kit_done(struct kit *k)
+static inline void kit_done(struct kit *k)
 {
 	object_map_free(k->map);
 	arena_free(k->arena);
@@ -57,14 +58,14 @@ static void kit_done(struct kit *k)
 }
 
 /* What a restart finds. */
-static void kit_crash(struct kit *k)
+static inline void kit_crash(struct kit *k)
 {
 	object_map_free(k->map);
 	k->map = k->ddl.map = object_map_new();
 	CHECK(object_map_restore(k->map, k->stored, k->stored_count, &k->err) == 0);
 }
 
-static void kit_store(struct kit *k, const struct apply_object *o, size_t n)
+static inline void kit_store(struct kit *k, const struct apply_object *o, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		size_t at = 0;
@@ -78,18 +79,26 @@ static void kit_store(struct kit *k, const struct apply_object *o, size_t n)
 	}
 }
 
-static struct entry kit_entry(struct kit *k, enum kind kind, int64_t id, const Jr__Ddl *ddl)
+static inline struct entry kit_entry(struct kit *k, enum kind kind, int64_t id, const Jr__Ddl *ddl)
 {
 	size_t n = jr__ddl__get_packed_size(ddl);
 	uint8_t *body = arena_alloc(k->arena, n);
 
 	jr__ddl__pack(ddl, body);
-	return (struct entry){.seq = 7, .ts = k->ts, .kind = kind, .collection_id = id, .db = "", .collection = "",
-			      .vchannel = "", .pchannel = "", .body = body, .size = n};
+	return (struct entry){.seq = 7,
+			      .ts = k->ts,
+			      .kind = kind,
+			      .collection_id = id,
+			      .db = "",
+			      .collection = "",
+			      .vchannel = "",
+			      .pchannel = "",
+			      .body = body,
+			      .size = n};
 }
 
 /* One attempt; its objects are stored if it succeeds and `commit`. */
-static int kit_try(struct kit *k, enum kind kind, int64_t id, const Jr__Ddl *ddl, bool commit)
+static inline int kit_try(struct kit *k, enum kind kind, int64_t id, const Jr__Ddl *ddl, bool commit)
 {
 	struct entry e = kit_entry(k, kind, id, ddl);
 	struct apply_object *objects = NULL;
@@ -101,7 +110,7 @@ static int kit_try(struct kit *k, enum kind kind, int64_t id, const Jr__Ddl *ddl
 }
 
 /* As the worker: repeated from the stored state while the target is lost or busy. */
-static int kit_apply(struct kit *k, enum kind kind, int64_t id, const Jr__Ddl *ddl, bool commit)
+static inline int kit_apply(struct kit *k, enum kind kind, int64_t id, const Jr__Ddl *ddl, bool commit)
 {
 	int rc, tries = 0;
 
@@ -119,7 +128,7 @@ static int kit_apply(struct kit *k, enum kind kind, int64_t id, const Jr__Ddl *d
 }
 
 /* Done, crashed before the commit, done again. */
-static void kit_twice(struct kit *k, enum kind kind, int64_t id, const Jr__Ddl *ddl)
+static inline void kit_twice(struct kit *k, enum kind kind, int64_t id, const Jr__Ddl *ddl)
 {
 	CHECKF(kit_apply(k, kind, id, ddl, false) == 0, "%s: %s", kind_name(kind), k->err.text);
 	kit_crash(k);
@@ -130,7 +139,7 @@ static void kit_twice(struct kit *k, enum kind kind, int64_t id, const Jr__Ddl *
 
 /* --- bodies -------------------------------------------------------------------------------------- */
 
-static Mv__KeyValuePair *kit_kv(struct kit *k, const char *key, const char *value)
+static inline Mv__KeyValuePair *kit_kv(struct kit *k, const char *key, const char *value)
 {
 	Mv__KeyValuePair *p = arena_alloc(k->arena, sizeof(*p));
 
@@ -141,7 +150,7 @@ static Mv__KeyValuePair *kit_kv(struct kit *k, const char *key, const char *valu
 }
 
 /* "k", "v", "k", "v", NULL */
-static Mv__KeyValuePair **kit_kvs(struct kit *k, size_t *n, const char *const *kv)
+static inline Mv__KeyValuePair **kit_kvs(struct kit *k, size_t *n, const char *const *kv)
 {
 	Mv__KeyValuePair **list = arena_alloc(k->arena, 16 * sizeof(*list));
 
@@ -150,8 +159,8 @@ static Mv__KeyValuePair **kit_kvs(struct kit *k, size_t *n, const char *const *k
 	return list;
 }
 
-static Mv__FieldSchema *kit_field(struct kit *k, Mv__CollectionSchema *s, int64_t id, const char *name, int type,
-				  const char *param, const char *value)
+static inline Mv__FieldSchema *kit_field(struct kit *k, Mv__CollectionSchema *s, int64_t id, const char *name,
+					 int type, const char *param, const char *value)
 {
 	Mv__FieldSchema *f = arena_alloc(k->arena, sizeof(*f));
 
@@ -166,7 +175,7 @@ static Mv__FieldSchema *kit_field(struct kit *k, Mv__CollectionSchema *s, int64_
 	return f;
 }
 
-static Mv__PartitionInfo *kit_partition(struct kit *k, int64_t id, const char *name)
+static inline Mv__PartitionInfo *kit_partition(struct kit *k, int64_t id, const char *name)
 {
 	Mv__PartitionInfo *p = arena_alloc(k->arena, sizeof(*p));
 
@@ -177,7 +186,7 @@ static Mv__PartitionInfo *kit_partition(struct kit *k, int64_t id, const char *n
 	return p;
 }
 
-static Jr__Ddl *kit_ddl(struct kit *k, const char *db)
+static inline Jr__Ddl *kit_ddl(struct kit *k, const char *db)
 {
 	Jr__Ddl *d = arena_alloc(k->arena, sizeof(*d));
 
@@ -188,7 +197,7 @@ static Jr__Ddl *kit_ddl(struct kit *k, const char *db)
 }
 
 /* Two shards; id, v (dim 4), s (with a default), $meta; one partition. */
-static Jr__Ddl *kit_collection(struct kit *k, const char *db, const char *name)
+static inline Jr__Ddl *kit_collection(struct kit *k, const char *db, const char *name)
 {
 	Jr__Ddl *d = kit_ddl(k, db);
 	Mv__CollectionInfo *c = arena_alloc(k->arena, sizeof(*c));
@@ -215,13 +224,14 @@ static Jr__Ddl *kit_collection(struct kit *k, const char *db, const char *name)
 	c->virtual_channel_names = arena_alloc(k->arena, 2 * sizeof(char *));
 	c->virtual_channel_names[0] = (char *)"src-dml_3_450000000000000001v0";
 	c->virtual_channel_names[1] = (char *)"src-dml_1_450000000000000001v1";
-	c->properties = kit_kvs(k, &c->n_properties, (const char *[]){"collection.ttl.seconds", "86400", NULL});
+	c->properties =
+		kit_kvs(k, &c->n_properties, (const char *[]){"collection.ttl.seconds", "86400", NULL});
 	d->collection = c;
 	d->partitions[d->n_partitions++] = kit_partition(k, 501, "_default");
 	return d;
 }
 
-static Jr__Ddl *kit_of_partition(struct kit *k, const char *db, int64_t id, const char *name)
+static inline Jr__Ddl *kit_of_partition(struct kit *k, const char *db, int64_t id, const char *name)
 {
 	Jr__Ddl *d = kit_ddl(k, db);
 
@@ -229,26 +239,25 @@ static Jr__Ddl *kit_of_partition(struct kit *k, const char *db, int64_t id, cons
 	return d;
 }
 
-static Jr__Ddl *kit_index(struct kit *k, const char *db, const char *field, const char *name)
+static inline Jr__Ddl *kit_index(struct kit *k, const char *db, const char *field, const char *name)
 {
 	Jr__Ddl *d = kit_ddl(k, db);
 	Mv__IndexInfo *x = arena_alloc(k->arena, sizeof(*x));
 
 	mv__index_info__init(x);
 	x->index_name = (char *)name;
-	x->user_index_params = kit_kvs(
-		k, &x->n_user_index_params,
-		(const char *[]){"index_type", "HNSW", "metric_type", "L2", "params", "{\"M\":8,\"efConstruction\":64}",
-				 NULL});
+	x->user_index_params = kit_kvs(k, &x->n_user_index_params,
+				       (const char *[]){"index_type", "HNSW", "metric_type", "L2", "params",
+							"{\"M\":8,\"efConstruction\":64}", NULL});
 	x->index_params = kit_kvs(k, &x->n_index_params,
-				  (const char *[]){"index_type", "HNSW", "metric_type", "L2", "efConstruction", "64",
-						   "M", "8", NULL});
+				  (const char *[]){"index_type", "HNSW", "metric_type", "L2",
+						   "efConstruction", "64", "M", "8", NULL});
 	d->index = x;
 	d->field_name = (char *)field;
 	return d;
 }
 
-static Jr__Ddl *kit_load(struct kit *k, const char *db, int replicas)
+static inline Jr__Ddl *kit_load(struct kit *k, const char *db, int replicas)
 {
 	Jr__Ddl *d = kit_ddl(k, db);
 
@@ -263,7 +272,7 @@ static Jr__Ddl *kit_load(struct kit *k, const char *db, int replicas)
 /* A look of the test's own may meet the scripted failure: it looks again. */
 #define LOOK(call) CHECKF((call) == 0 || (call) == 0, "%s", k->err.text)
 
-static bool kit_has_db(struct kit *k, const char *db)
+static inline bool kit_has_db(struct kit *k, const char *db)
 {
 	Mv__ListDatabasesResponse *list;
 	bool found = false;
@@ -274,7 +283,7 @@ static bool kit_has_db(struct kit *k, const char *db)
 	return found;
 }
 
-static int64_t kit_partition_id(struct kit *k, const char *db, const char *coll, const char *name)
+static inline int64_t kit_partition_id(struct kit *k, const char *db, const char *coll, const char *name)
 {
 	Mv__ShowPartitionsResponse *list;
 
@@ -285,7 +294,7 @@ static int64_t kit_partition_id(struct kit *k, const char *db, const char *coll,
 	return 0;
 }
 
-static size_t kit_indexes(struct kit *k, const char *db, const char *coll)
+static inline size_t kit_indexes(struct kit *k, const char *db, const char *coll)
 {
 	Mv__DescribeIndexResponse *list;
 
@@ -293,7 +302,7 @@ static size_t kit_indexes(struct kit *k, const char *db, const char *coll)
 	return list->n_index_descriptions;
 }
 
-static int kit_state(struct kit *k, const char *db, const char *coll)
+static inline int kit_state(struct kit *k, const char *db, const char *coll)
 {
 	int state;
 
@@ -301,7 +310,7 @@ static int kit_state(struct kit *k, const char *db, const char *coll)
 	return state;
 }
 
-static Mv__DescribeCollectionResponse *kit_describe(struct kit *k, const char *db, const char *coll)
+static inline Mv__DescribeCollectionResponse *kit_describe(struct kit *k, const char *db, const char *coll)
 {
 	Mv__DescribeCollectionResponse *r;
 
@@ -309,7 +318,7 @@ static Mv__DescribeCollectionResponse *kit_describe(struct kit *k, const char *d
 	return r;
 }
 
-static void kit_check_created(struct kit *k, const char *db, const char *name)
+static inline void kit_check_created(struct kit *k, const char *db, const char *name)
 {
 	const struct target_collection *c = object_map_find(k->map, KIT_ID);
 	Mv__DescribeCollectionResponse *r = kit_describe(k, db, name);
@@ -327,14 +336,16 @@ static void kit_check_created(struct kit *k, const char *db, const char *name)
 	for (size_t i = 0; i < 2; i++) {
 		const char *to = c->channels[i].target_vchannel;
 
-		CHECK(c->channels[i].source_vchannel[strlen(c->channels[i].source_vchannel) - 1] == to[strlen(to) - 1]);
-		CHECK(strncmp(to, c->channels[i].target_pchannel, strlen(c->channels[i].target_pchannel)) == 0);
+		CHECK(c->channels[i].source_vchannel[strlen(c->channels[i].source_vchannel) - 1] ==
+		      to[strlen(to) - 1]);
+		CHECK(strncmp(to, c->channels[i].target_pchannel, strlen(c->channels[i].target_pchannel)) ==
+		      0);
 	}
 	CHECK_INT(target_partition(c, 501)->target_id, kit_partition_id(k, db, name, "_default"));
 }
 
 /* Partitions and indexes of a loaded collection, and the load state that comes back after each. */
-static void kit_scenario_loaded(struct kit *k, const char *db, const char *name)
+static inline void kit_scenario_loaded(struct kit *k, const char *db, const char *name)
 {
 	kit_twice(k, KIND_CREATE_PARTITION, KIT_ID, kit_of_partition(k, db, 502, "p"));
 	CHECK(kit_partition_id(k, db, name, "p") != 0);
@@ -360,7 +371,7 @@ static void kit_scenario_loaded(struct kit *k, const char *db, const char *name)
 	kit_twice(k, KIND_LOAD, KIT_ID, kit_load(k, db, 1));
 }
 
-static void ddl_scenario(struct kit *k, const char *db, const char *name)
+static inline void ddl_scenario(struct kit *k, const char *db, const char *name)
 {
 	kit_twice(k, KIND_CREATE_DATABASE, 0, kit_ddl(k, db));
 	CHECK(kit_has_db(k, db));

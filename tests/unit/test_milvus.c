@@ -26,7 +26,7 @@ static struct {
 	struct buf request; /* of the last call */
 	int deadline_ms;
 	char metadata[256];
-	int live; /* handles */
+	int live;  /* handles */
 	bool etcd; /* answers etcd's Status */
 } net;
 
@@ -48,8 +48,8 @@ void grpc_free(struct grpc *g)
 	free(g);
 }
 
-int grpc_call(struct grpc *g, const char *method, const void *req, size_t n, int deadline_ms, struct buf *reply,
-	      int *status, struct err *err)
+int grpc_call(struct grpc *g, const char *method, const void *req, size_t n, int deadline_ms,
+	      struct buf *reply, int *status, struct err *err)
 {
 	int fail;
 
@@ -74,8 +74,10 @@ int grpc_call(struct grpc *g, const char *method, const void *req, size_t n, int
 		return 0;
 	}
 	net.at++;
-	fail = fail == FAIL_LOST ? g->conf.lost : fail == FAIL_AUTH ? g->conf.auth : fail == FAIL_FOREIGN
-			? g->conf.foreign : fail;
+	fail = fail == FAIL_LOST      ? g->conf.lost
+	       : fail == FAIL_AUTH    ? g->conf.auth
+	       : fail == FAIL_FOREIGN ? g->conf.foreign
+				      : fail;
 	return err_set(err, fail, "10.0.0.1:19530: %s: scripted", method);
 }
 
@@ -200,8 +202,10 @@ TEST(an_error_names_address_call_object_code_and_reason)
 	struct err err;
 
 	will_say(1100, 0, "bad\nparameter");
-	CHECK_INT(milvus_create_index(m, "shop", "c", "v", "ix", NULL, 0, 1, NULL, &err), -ERR_TARGET_REFUSED);
-	CHECK_STR(err.text, "target 10.0.0.1:19530: CreateIndex shop.c field v index ix: code 1100: bad parameter");
+	CHECK_INT(milvus_create_index(m, "shop", "c", "v", "ix", NULL, 0, 1, NULL, &err),
+		  -ERR_TARGET_REFUSED);
+	CHECK_STR(err.text,
+		  "target 10.0.0.1:19530: CreateIndex shop.c field v index ix: code 1100: bad parameter");
 	done_with(m);
 	m = fresh(NULL);
 	will_say(1900, 0, "deny");
@@ -389,7 +393,8 @@ TEST(every_change_calls_its_rpc_with_its_names)
 TEST(replicate_sends_the_messages_as_they_are_in_order)
 {
 	static const uint8_t zeros[3000];
-	struct pb_bytes msgs[] = {{(const uint8_t *)"one", 3}, {zeros, sizeof(zeros)}, {(const uint8_t *)"", 0}};
+	struct pb_bytes msgs[] = {
+		{(const uint8_t *)"one", 3}, {zeros, sizeof(zeros)}, {(const uint8_t *)"", 0}};
 	Mv__ReplicateMessageResponse answer = MV__REPLICATE_MESSAGE_RESPONSE__INIT;
 	Mv__ReplicateMessageRequest *r;
 	struct milvus *m = fresh(NULL);
