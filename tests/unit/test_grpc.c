@@ -1,77 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The gRPC client against a scripted server: what each kind of misbehaviour becomes. Codes are
- * distinct, so that a test sees which of lost, auth and foreign was meant.
- */
-#include <cdc/wire.h>
-#include <cdc/worker.h>
-
-#include "../fake/h2_server.h"
-#include "../t.h"
+/* The gRPC client against a scripted server: messages, statuses, deadlines, and what is no answer. */
+#include "grpc_kit.h"
 
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-enum { LOST = ERR_TARGET_LOST, AUTH = ERR_TARGET_AUTH, FOREIGN = ERR_TARGET_BAD };
-#define METHOD "/test.Service/Method"
-#define OK_HEADERS ":status: 200\ncontent-type: application/grpc"
-
-static struct grpc *client(int port, const char *metadata)
-{
-	static char host[] = "127.0.0.1";
-	struct grpc_conf c = {.host = host, .port = port, .connect_timeout_ms = 2000, .metadata = metadata,
-			      .lost = LOST, .auth = AUTH, .foreign = FOREIGN};
-
-	return grpc_new(&c);
-}
-
-struct result {
-	int rc, status;
-	int64_t ms;
-	struct err err;
-};
-
-static struct result call(struct grpc *g, const void *req, size_t n, int deadline_ms, struct buf *reply)
-{
-	struct result r = {.status = -2};
-	int64_t begin = clock_mono_ms();
-
-	r.rc = grpc_call(g, METHOD, req, n, deadline_ms, reply, &r.status, &r.err);
-	r.ms = clock_mono_ms() - begin;
-	return r;
-}
-
-/* One call to a server that does `handler`; err must have code, say text, and the reply be empty. */
-static struct result fails(fake_handler *handler, const void *arg, int code, const char *text)
-{
-	AUTO(fake_server_free) struct fake_server *s = fake_server_new(handler, (void *)(uintptr_t)arg);
-	AUTO(grpc_free) struct grpc *g = client(fake_server_port(s), NULL);
-	AUTO_BUF struct buf reply = {0};
-	struct result r;
-	char where[64];
-
-	buf_adds(&reply, "old");
-	r = call(g, "req", 3, 1500, &reply);
-	CHECKF(r.rc == -code && r.err.code == code, "%d (%s), want %s", r.rc, r.err.text, err_name(code));
-	CHECKF(strstr(r.err.text, text), "'%s' does not say '%s'", r.err.text, text);
-	snprintf(where, sizeof(where), "127.0.0.1:%d: " METHOD ": ", fake_server_port(s));
-	CHECKF(strncmp(r.err.text, where, strlen(where)) == 0, "%s", r.err.text);
-	CHECK_INT(reply.len, 0);
-	printf("# %s\n", r.err.text);
-	return r;
-}
-
-/* arg: the headers of a trailers-only answer */
-static void trailers_only(int fd, int connection, void *arg)
-{
-	uint32_t stream;
-
-	(void)connection;
-	if (h2_open(fd))
-		while ((stream = h2_request(fd, NULL)))
-			h2_headers(fd, stream, true, arg);
-}
 
 static void echo(int fd, int connection, void *arg)
 {
@@ -428,82 +361,6 @@ TEST(http2_without_grpc_is_judged_by_its_status)
 	fails(scripted, &sc, AUTH, "HTTP status 401");
 }
 
-/* arg: bytes to say after the first bytes of the client; then waits for it to go */
-static void says(int fd, int connection, void *arg)
-{
-	char c[64];
-
-	(void)connection;
-	if (read(fd, c, sizeof(c)) <= 0)
-		return;
-	fake_write(fd, arg, strlen(arg));
-	fake_wait_close(fd);
-}
-
-TEST(http1_server_is_foreign)
-{
-	fails(says, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", FOREIGN,
-	      "a web server without HTTP/2, not gRPC");
-	fails(says, "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\n\r\n", FOREIGN,
-	      "a web server without HTTP/2, not gRPC");
-}
-
-TEST(garbage_is_foreign)
-{
-	fails(says, "220 mail.example.com ESMTP ready, go ahead\r\n", FOREIGN, "no HTTP/2 server, not gRPC");
-	fails(says, "\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13", FOREIGN,
-	      "no HTTP/2 server, not gRPC");
-}
-
-/* A TLS server that is greeted in the clear: an alert, and it hangs up. */
-static void tls_alert(int fd, int connection, void *arg)
-{
-	char c[64];
-
-	(void)connection;
-	(void)arg;
-	if (read(fd, c, sizeof(c)) <= 0)
-		return;
-	fake_write(fd, "\x15\x03\x01\x00\x02\x02\x46", 7);
-	shutdown(fd, SHUT_WR);
-	fake_wait_close(fd);
-}
-
-TEST(server_that_wants_tls_is_foreign)
-{
-	fails(tls_alert, NULL, FOREIGN, "the server wants TLS: use https://");
-}
-
-static void close_at_once(int fd, int connection, void *arg)
-{
-	(void)fd;
-	(void)connection;
-	(void)arg;
-}
-
-TEST(server_that_hangs_up_is_lost)
-{
-	fails(close_at_once, NULL, LOST, "connection lost");
-}
-
-static void reset_stream(int fd, int connection, void *arg)
-{
-	uint32_t stream;
-
-	(void)connection;
-	if (h2_open(fd) && (stream = h2_request(fd, NULL))) {
-		h2_reset(fd, stream, (uint32_t)(uintptr_t)arg);
-		fake_wait_close(fd);
-	}
-}
-
-TEST(stream_reset_is_lost)
-{
-	fails(reset_stream, (void *)2, LOST, "connection lost"); /* INTERNAL_ERROR */
-	fails(reset_stream, (void *)7, LOST, "connection lost"); /* REFUSED_STREAM: libcurl would send again */
-	fails(reset_stream, (void *)8, LOST, "connection lost"); /* CANCEL */
-}
-
 static void silent(int fd, int connection, void *arg)
 {
 	(void)connection;
@@ -518,32 +375,6 @@ static void silent_h2(int fd, int connection, void *arg)
 	if (h2_open(fd))
 		while (h2_request(fd, NULL))
 			;
-}
-
-TEST(closed_port_is_refused_with_a_hint)
-{
-	AUTO(grpc_free) struct grpc *g = client(fake_free_port(), NULL);
-	AUTO_BUF struct buf reply = {0};
-	struct result r = call(g, "x", 1, 2000, &reply);
-
-	CHECK_INT(r.rc, -LOST);
-	CHECK_INT(r.status, -1);
-	CHECKF(strstr(r.err.text, "connection refused; is the server running"), "%s", r.err.text);
-	CHECKF(r.ms < 1000, "%lld ms", (long long)r.ms);
-}
-
-TEST(unknown_host_is_said_so)
-{
-	/* a label of 64 bytes: no name server is asked */
-	char host[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.invalid";
-	struct grpc_conf c = {.host = host, .port = 1, .connect_timeout_ms = 2000, .lost = LOST, .auth = AUTH,
-			      .foreign = FOREIGN};
-	AUTO(grpc_free) struct grpc *g = grpc_new(&c);
-	AUTO_BUF struct buf reply = {0};
-	struct result r = call(g, "x", 1, 2000, &reply);
-
-	CHECK_INT(r.rc, -LOST);
-	CHECKF(strstr(r.err.text, "no such host"), "%s", r.err.text);
 }
 
 TEST(deadline_ends_a_call_that_gets_no_answer)
@@ -624,11 +455,6 @@ TEST(freeing_nothing_is_fine)
 {
 	grpc_free(NULL);
 	grpc_free(client(1, "a: b"));
-}
-
-__attribute__((constructor)) static void init(void)
-{
-	wire_init();
 }
 
 TEST_MAIN()
