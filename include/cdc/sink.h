@@ -49,6 +49,9 @@ struct sink_conf {
 	int request_timeout_ms;
 	bool (*poll)(void *arg); /* true: end early */
 	void *poll_arg;
+	/* Told in words when something was applied otherwise than it says (fewer replicas); may be NULL. */
+	void (*note)(void *arg, const char *text);
+	void *note_arg;
 };
 
 /* One stored object of the sink's own memory (source object -> target object). */
@@ -60,6 +63,7 @@ struct sink_object {
 
 struct sink_refusal {
 	int64_t collection_id, seq; /* first entry of that collection in the window that was refused */
+	bool unclear; /* entries of the collection after it may have been confirmed */
 	char reason[512];
 };
 

@@ -1,50 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See applier.h. The step: an unsent tick first (R20), then one window; idle ticks when level (R27). */
-#include "applier.h"
+#include "applier_priv.h"
 
-#include "holds.h"
 #include "rewrite.h"
-#include "target_gate.h"
-#include "window.h"
 
 #include <cdc/worker.h>
 
-#include <pthread.h>
-#include <stdatomic.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define WINDOW_ENTRIES 16384
 #define MERGE_LIMIT ((int64_t)1 << 20)
+#define REFUSAL_WAIT_MS 15000 /* a starting target refuses for a while what it takes later */
 
-struct applier {
-	/* constant after new */
-	struct applier_conf c;
-	struct window_limits limits;
-
-	/* the applier's thread */
-	struct journal_cursor *cursor;
-	struct gate_member *gate;
-	struct apply_mark mark;
-	struct apply_intent intent; /* as durable */
-	struct window window, next;
-	bool has_window, has_next; /* window: the intent's; next: cut ahead, becomes the intent with the mark */
-	struct entry *data; /* of the window: what goes to the sink; window.arena */
-	cdc_ts *out;
-	size_t data_count;
-	cdc_ts tick_due; /* a mark whose tick is not sent; 0: none */
-	cdc_ts ticked;   /* the last idle tick */
-	int64_t idle_tick_ms;
-	struct holds holds;
-	bool restored;
-
-	/* any thread */
-	atomic_bool paused;
-	pthread_mutex_t mutex; /* of stat */
-	struct applier_stat stat;
-};
-
-static void publish(struct applier *a, cdc_ts ts)
+void applier_publish(struct applier *a, cdc_ts ts)
 {
 	int64_t hold_seq = holds_first_seq(&a->holds), needed = a->mark.seq;
 	const struct hold *oldest = NULL;
@@ -81,6 +51,7 @@ int applier_new(struct applier **ret, const struct applier_conf *conf, struct er
 	atomic_store(&a->paused, conf->paused);
 	window_init(&a->window);
 	window_init(&a->next);
+	a->scratch = arena_new();
 	a->limits = (struct window_limits){.bytes = (size_t)conf->conf->window_size,
 					   .entries = WINDOW_ENTRIES,
 					   .version = REWRITE_VERSION,
@@ -107,6 +78,7 @@ void applier_free(struct applier *a)
 	journal_cursor_close(a->cursor);
 	window_done(&a->window);
 	window_done(&a->next);
+	arena_free(a->scratch);
 	holds_done(&a->holds);
 	pthread_mutex_destroy(&a->mutex);
 	free(a);
@@ -132,12 +104,25 @@ static int restore(struct applier *a, struct err *err)
 	if ((rc = a->c.sink_ops->restore(a->c.sink, copy, n, err)) < 0)
 		return rc;
 	a->restored = true;
-	publish(a, a->mark.ts);
+	applier_publish(a, a->mark.ts);
 	return 0;
 }
 
+void applier_note(struct applier *a, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	if (!a->c.note)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	a->c.note(a->c.arg, text);
+}
+
 /* R20: a tick that failed comes before anything else. */
-static int send_tick(struct applier *a, struct err *err)
+int applier_tick(struct applier *a, struct err *err)
 {
 	cdc_ts allowed;
 	int rc;
@@ -194,15 +179,40 @@ static int take_window(struct applier *a, struct err *err)
 	return 1;
 }
 
-static int note_refusals(struct applier *a, const struct sink_refusal *refused, size_t n)
+static void hold(struct applier *a, const struct entry *e, const char *reason, bool unclear)
+{
+	if (!holds_find(&a->holds, e->collection_id))
+		applier_note(a, "collection %s.%s is on hold from seq %lld on, the others go on: %s", e->db, e->collection,
+			     (long long)e->seq, reason);
+	holds_add(&a->holds, e, reason)->unclear |= unclear;
+	if (!a->replay_ms)
+		a->replay_ms = clock_mono_ms() + HOLD_RETRY_MS;
+}
+
+static void note_refusals(struct applier *a, const struct sink_refusal *refused, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < a->data_count; k++)
 			if (a->data[k].seq == refused[i].seq) {
-				holds_add(&a->holds, &a->data[k], refused[i].reason);
+				hold(a, &a->data[k], refused[i].reason, refused[i].unclear);
 				break;
 			}
-	return 0;
+}
+
+bool applier_wait_refusal(struct applier *a, const struct entry *e, int rc, struct err *err)
+{
+	int64_t now = clock_mono_ms();
+
+	if (rc != -ERR_TARGET_REFUSED)
+		return false;
+	if (a->refused_seq != e->seq) {
+		a->refused_seq = e->seq;
+		a->refused_ms = now;
+	}
+	if (now - a->refused_ms >= REFUSAL_WAIT_MS)
+		return false;
+	err->code = ERR_TARGET_BUSY;
+	return true;
 }
 
 static int send_data(struct applier *a, cdc_ts *last, struct err *err)
@@ -219,10 +229,11 @@ static int send_data(struct applier *a, cdc_ts *last, struct err *err)
 	*last = rewrite_restamp(a->data, a->data_count, a->intent.floor, a->out);
 	if (a->data_count == 0)
 		return 0;
-	rc = a->c.sink_ops->write(a->c.sink, &w, a->window.arena, &refused, &n, err);
+	rc = a->c.sink_ops->write(a->c.sink, &w, a->scratch, &refused, &n, err);
 	if (rc < 0)
 		return rc;
-	return note_refusals(a, refused, n);
+	note_refusals(a, refused, n);
+	return 0;
 }
 
 static int send_ddl(struct applier *a, cdc_ts *last, struct sink_object **objects, size_t *n, struct err *err)
@@ -237,9 +248,11 @@ static int send_ddl(struct applier *a, cdc_ts *last, struct sink_object **object
 		holds_remove(&a->holds, e->collection_id); /* nothing is left to wait for */
 	if (e->collection_id && holds_find(&a->holds, e->collection_id))
 		return 0;
-	rc = a->c.sink_ops->ddl(a->c.sink, e, *last, a->window.arena, objects, n, err);
+	rc = a->c.sink_ops->ddl(a->c.sink, e, *last, a->scratch, objects, n, err);
+	if (applier_wait_refusal(a, e, rc, err))
+		return -err->code;
 	if ((rc == -ERR_TARGET_REFUSED || rc == -ERR_TARGET_SCHEMA) && e->collection_id) {
-		holds_add(&a->holds, e, err->text);
+		hold(a, e, err->text, false);
 		return 0;
 	}
 	return rc;
@@ -318,6 +331,7 @@ static int apply_window(struct applier *a, struct err *err)
 	size_t n = 0;
 	int rc;
 
+	arena_reset(a->scratch);
 	rc = a->intent.type == INTENT_DDL ? send_ddl(a, &last, &objects, &n, err) : send_data(a, &last, err);
 	if (rc < 0)
 		return rc;
@@ -328,7 +342,7 @@ static int apply_window(struct applier *a, struct err *err)
 /* R29: a window whose intent is durable is finished if the target answers; then the ticks are others'. */
 static bool resting(struct applier *a)
 {
-	if (a->intent.type != INTENT_NONE)
+	if (a->intent.type != INTENT_NONE || applier_replay_open(a))
 		return false;
 	gate_deactivate(a->gate);
 	return true;
@@ -345,10 +359,10 @@ static int idle(struct applier *a, struct err *err)
 	if (now - a->idle_tick_ms < a->c.conf->idle_tick_ms || a->window.watermark <= a->ticked)
 		return 0;
 	a->tick_due = a->ticked = a->window.watermark > a->mark.out ? a->window.watermark : a->mark.out;
-	if ((rc = send_tick(a, err)) < 0)
+	if ((rc = applier_tick(a, err)) < 0)
 		return rc;
 	a->idle_tick_ms = now;
-	publish(a, a->window.watermark);
+	applier_publish(a, a->window.watermark);
 	return 0;
 }
 
@@ -357,10 +371,12 @@ int applier_step(void *applier, struct err *err)
 	struct applier *a = applier;
 	int rc;
 
-	if ((rc = restore(a, err)) < 0 || (rc = send_tick(a, err)) < 0)
+	if ((rc = restore(a, err)) < 0 || (rc = applier_tick(a, err)) < 0)
 		return rc;
 	if (atomic_load(&a->paused) && resting(a))
 		return 0;
+	if (a->intent.type == INTENT_NONE && a->holds.count && (rc = applier_replay(a, err)) != 0)
+		return rc;
 	if ((rc = take_window(a, err)) < 0)
 		return rc;
 	if (rc == 0) {
@@ -375,11 +391,11 @@ int applier_step(void *applier, struct err *err)
 	}
 	if ((rc = apply_window(a, err)) < 0)
 		return rc;
-	if ((rc = send_tick(a, err)) < 0) {
+	if ((rc = applier_tick(a, err)) < 0) {
 		after_mark(a);
 		return rc;
 	}
-	publish(a, a->mark.ts);
+	applier_publish(a, a->mark.ts);
 	after_mark(a);
 	return 1;
 }
@@ -387,6 +403,12 @@ int applier_step(void *applier, struct err *err)
 void applier_pause(struct applier *a, bool paused)
 {
 	atomic_store(&a->paused, paused);
+	journal_wake(a->c.journal);
+}
+
+void applier_retry(struct applier *a)
+{
+	atomic_store(&a->retry, true);
 	journal_wake(a->c.journal);
 }
 

@@ -29,6 +29,7 @@ struct applier_conf {
 	struct sink *sink;            /* borrowed */
 	bool paused;
 	void (*applied)(void *arg, int64_t needed_seq); /* entries below are not needed any more (J3) */
+	void (*note)(void *arg, const char *text);      /* a hold began or ended; may be NULL */
 	void *arg;
 };
 
@@ -40,6 +41,8 @@ DEFINE_AUTO(struct applier, applier_free)
 int applier_step(void *applier, struct err *err);
 /* R29. The window being sent is finished first if the target answers. */
 void applier_pause(struct applier *a, bool paused);
+/* Any thread: tries collections on hold again now; by itself that happens once a minute. */
+void applier_retry(struct applier *a);
 
 struct applier_stat {
 	int64_t rows_applied, seq;

@@ -7,6 +7,7 @@
 #include "reader.h"
 
 #include <cdc/flow.h>
+#include <cdc/log.h>
 
 #include <errno.h>
 #include <netdb.h>
@@ -93,6 +94,12 @@ static void on_applied(void *arg, int64_t seq)
 	reader_applied(f->reader, seq);
 }
 
+static void on_note(void *arg, const char *text)
+{
+	(void)arg; /* the thread's scope names the task */
+	log_warning("%s", text);
+}
+
 static int open_journal(struct flow *f, int64_t min_seq, struct err *err)
 {
 	AUTO_FREE char *dir = xasprintf("%s/journal", f->dir);
@@ -164,7 +171,9 @@ static int open_applier(struct flow *f, const struct flow_conf *conf, bool pause
 						   .identity = hash64(0, conf->source_uuid, strlen(conf->source_uuid)),
 						   .request_timeout_ms = f->conf->request_timeout_ms,
 						   .poll = applier_stopping,
-						   .poll_arg = f},
+						   .poll_arg = f,
+						   .note = on_note,
+						   .note_arg = f},
 			       err);
 	if (rc < 0)
 		return rc;
@@ -179,6 +188,7 @@ static int open_applier(struct flow *f, const struct flow_conf *conf, bool pause
 						  .sink = f->sink,
 						  .paused = paused,
 						  .applied = on_applied,
+						  .note = on_note,
 						  .arg = f},
 			   err);
 }
@@ -220,6 +230,7 @@ void flow_pause(struct flow *f, bool paused)
 	applier_pause(f->applier, paused);
 	worker_wake(f->applier_worker);
 	if (!paused) { /* an operator's resume tries what was held at once */
+		applier_retry(f->applier);
 		worker_retry(f->reader_worker);
 		worker_retry(f->applier_worker);
 	}

@@ -53,23 +53,38 @@ int holds_restore(struct holds *h, const struct apply_object *objects, size_t n,
 					 .ts = pb->ts,
 					 .db = xstrdup(pb->db),
 					 .collection = xstrdup(pb->collection),
-					 .reason = xstrdup(pb->reason)};
+					 .reason = xstrdup(pb->reason),
+					 .unclear = pb->unclear,
+					 .replay_seq = pb->replay_seq,
+					 .replay_floor = pb->replay_floor};
 		jr__hold__free_unpacked(pb, NULL);
 	}
 	return 0;
 }
 
-void holds_add(struct holds *h, const struct entry *e, const char *reason)
+struct hold *holds_add(struct holds *h, const struct entry *e, const char *reason)
 {
-	if (holds_find(h, e->collection_id))
-		return;
-	*push(h) = (struct hold){.collection_id = e->collection_id,
+	struct hold *x = holds_find(h, e->collection_id);
+
+	if (x)
+		return x;
+	x = push(h);
+	*x = (struct hold){.collection_id = e->collection_id,
 				 .seq = e->seq,
 				 .since_ms = clock_real_ms(),
 				 .ts = e->ts,
 				 .db = xstrdup(e->db ? e->db : ""),
 				 .collection = xstrdup(e->collection ? e->collection : ""),
 				 .reason = xstrdup(reason)};
+	return x;
+}
+
+void hold_reason(struct hold *h, const char *reason)
+{
+	char *copy = xstrdup(reason);
+
+	free(h->reason);
+	h->reason = copy;
 }
 
 void holds_remove(struct holds *h, int64_t collection_id)
@@ -95,6 +110,9 @@ struct apply_object holds_store(const struct hold *h, struct arena *arena)
 	pb.db = h->db;
 	pb.collection = h->collection;
 	pb.reason = h->reason;
+	pb.unclear = h->unclear;
+	pb.replay_seq = h->replay_seq;
+	pb.replay_floor = h->replay_floor;
 	n = jr__hold__get_packed_size(&pb);
 	value = arena_alloc(arena, n + 1);
 	jr__hold__pack(&pb, value);

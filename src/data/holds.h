@@ -10,9 +10,12 @@
 #include "apply_store.h"
 
 struct hold {
-	int64_t collection_id, seq, since_ms;
+	int64_t collection_id, seq, since_ms; /* seq: the first entry that is not applied */
 	cdc_ts ts;
 	char *db, *collection, *reason;
+	bool unclear;       /* entries after seq may have been confirmed: never replayed by ourselves */
+	int64_t replay_seq; /* a replay window [seq, replay_seq] that may have been sent; 0: none */
+	cdc_ts replay_floor;
 };
 
 struct holds {
@@ -23,8 +26,9 @@ struct holds {
 void holds_done(struct holds *h);
 int holds_restore(struct holds *h, const struct apply_object *objects, size_t n, struct err *err);
 struct hold *holds_find(const struct holds *h, int64_t collection_id);
-/* e: the first entry that is not applied. Adds nothing when the collection is held already. */
-void holds_add(struct holds *h, const struct entry *e, const char *reason);
+/* e: the first entry that is not applied. The hold of the collection, new or as it was. */
+struct hold *holds_add(struct holds *h, const struct entry *e, const char *reason);
+void hold_reason(struct hold *h, const char *reason);
 void holds_remove(struct holds *h, int64_t collection_id);
 /* Stored form in the arena. */
 struct apply_object holds_store(const struct hold *h, struct arena *arena);

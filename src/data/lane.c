@@ -12,6 +12,7 @@
 
 #define LANE_BYTES ((size_t)4 << 20)
 #define LANE_MESSAGES 512
+#define CODE_VAGUE 65535 /* Milvus: "unexpected error", also while it is starting */
 
 struct lane {
 	struct milvus *milvus; /* the lane's thread */
@@ -55,6 +56,8 @@ static int replicate_singly(struct lane *l, struct lane_job *job, const struct o
 			r = &job->refused[job->refused_count++];
 			r->collection_id = m[i]->collection_id;
 			r->seq = m[i]->first_seq;
+			r->unclear = true;
+			job->vague |= st.code == CODE_VAGUE;
 			snprintf(r->reason, sizeof(r->reason), "%.500s", job->err.text);
 			continue;
 		}

@@ -22,6 +22,7 @@ struct lane_job {
 	/* out */
 	struct sink_refusal *refused; /* one a message, at most; malloc, the caller frees */
 	size_t refused_count;
+	bool vague; /* a refusal did not say that it is for good */
 	int rc;
 	struct err err;
 };

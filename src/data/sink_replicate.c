@@ -135,6 +135,29 @@ static size_t gather_refusals(const struct rewrite_result *rw, struct lane_job *
 	return n;
 }
 
+/*
+ * A refusal that does not say why may come from a target that is just starting. It is for good only if
+ * the target has no longer the collection; otherwise the window stays in doubt and is sent again.
+ */
+static int confirm_refusals(struct sink *s, struct lane_job *jobs, struct arena *arena, struct err *err)
+{
+	for (size_t i = 0; i < LANES; i++)
+		for (size_t k = 0; jobs[i].vague && k < jobs[i].refused_count; k++) {
+			const struct sink_refusal *r = &jobs[i].refused[k];
+			const struct target_collection *c = object_map_find(s->map, r->collection_id);
+			Mv__DescribeCollectionResponse *have;
+			int rc;
+
+			if (!c)
+				continue;
+			if ((rc = milvus_describe(s->milvus, c->db, c->name, arena, &have, err)) < 0)
+				return rc;
+			if (have && have->collection_id == c->target_id)
+				return err_set(err, ERR_TARGET_BUSY, "%s", r->reason);
+		}
+	return 0;
+}
+
 static int replicate_write(struct sink *s, const struct sink_window *w, struct arena *arena,
 			   struct sink_refusal **refused, size_t *refused_count, struct err *err)
 {
@@ -151,6 +174,8 @@ static int replicate_write(struct sink *s, const struct sink_window *w, struct a
 	for (size_t i = 0; i < rw.message_count; i++)
 		pchannels_add(&s->pchannels, rw.messages[i].pchannel);
 	rc = run_lanes(s, rw.messages, rw.message_count, true, jobs, arena, err);
+	if (rc == 0)
+		rc = confirm_refusals(s, jobs, arena, err);
 	if (rc == 0)
 		*refused_count = gather_refusals(&rw, jobs, arena, refused);
 	for (size_t i = 0; i < LANES; i++)
@@ -169,7 +194,8 @@ static int send_raw(void *arg, const char *pchannel, const struct pb_bytes *msgs
 static int replicate_ddl(struct sink *s, const struct entry *e, cdc_ts out_ts, struct arena *arena,
 			 struct sink_object **ret, size_t *ret_count, struct err *err)
 {
-	struct sink_ddl d = {.milvus = s->milvus, .map = s->map, .send = send_raw, .send_arg = s};
+	struct sink_ddl d = {.milvus = s->milvus, .map = s->map, .send = send_raw, .send_arg = s,
+			      .note = s->conf.note, .note_arg = s->conf.note_arg};
 	struct apply_object *objects = NULL;
 	struct sink_object *copy;
 	size_t n = 0;

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The applier's insides, shared by applier.c (the loop) and applier_replay.c (collections on hold). */
+#ifndef CDC_DATA_APPLIER_PRIV_H
+#define CDC_DATA_APPLIER_PRIV_H
+
+#include "applier.h"
+#include "holds.h"
+#include "target_gate.h"
+#include "window.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct applier {
+	/* constant after new */
+	struct applier_conf c;
+	struct window_limits limits;
+
+	/* the applier's thread */
+	struct journal_cursor *cursor;
+	struct gate_member *gate;
+	struct apply_mark mark;
+	struct apply_intent intent; /* as durable */
+	struct window window, next;
+	bool has_window, has_next; /* window: the intent's; next: cut ahead, becomes the intent with the mark */
+	struct entry *data; /* of the window: what goes to the sink; window.arena */
+	cdc_ts *out;
+	size_t data_count;
+	struct arena *scratch; /* of one attempt to send: a long outage must not grow */
+	cdc_ts tick_due; /* a mark whose tick is not sent; 0: none */
+	cdc_ts ticked;   /* the last idle tick */
+	int64_t idle_tick_ms;
+	struct holds holds;
+	int64_t refused_seq, refused_ms; /* a DDL that the target refuses, since when */
+	int64_t replay_ms;               /* holds are tried again at this time */
+	bool replay_turn;
+	bool restored;
+
+	/* any thread */
+	atomic_bool paused, retry;
+	pthread_mutex_t mutex; /* of stat */
+	struct applier_stat stat;
+};
+
+#define HOLD_RETRY_MS 60000
+
+/* applier.c */
+int applier_tick(struct applier *a, struct err *err); /* an unsent tick (R20) */
+void applier_publish(struct applier *a, cdc_ts ts);
+void applier_note(struct applier *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Should this refusal of a DDL entry be tried again? Fills err as TARGET_BUSY then. */
+bool applier_wait_refusal(struct applier *a, const struct entry *e, int rc, struct err *err);
+
+/*
+ * applier_replay.c: one window of a collection on hold (R23), if it is time: >0 did something, 0
+ * nothing to do. Replayed rows are above every tick (R21); the hold ends when it has caught up with
+ * the mark. Exactly once as any window: the durable intent is the hold's replay_seq and replay_floor.
+ */
+int applier_replay(struct applier *a, struct err *err);
+/* A replay window may have been sent and is not confirmed: nothing else may be ticked over it. */
+bool applier_replay_open(const struct applier *a);
+
+#endif

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Collections on hold, tried again (R23): once a minute, and when an operator resumes the task. Their
+ * entries are read from the journal again, up to the mark, in windows of their own.
+ */
+#include "applier_priv.h"
+
+#include "rewrite.h"
+
+#include <cdc/worker.h>
+
+#include <stdio.h>
+
+bool applier_replay_open(const struct applier *a)
+{
+	for (size_t i = 0; i < a->holds.count; i++)
+		if (a->holds.items[i].replay_seq)
+			return true;
+	return false;
+}
+
+/* The hold to work on now: one in doubt first, then, when it is time, one that can be replayed. */
+static struct hold *choose(struct applier *a)
+{
+	int64_t now = clock_mono_ms();
+
+	for (size_t i = 0; i < a->holds.count; i++)
+		if (a->holds.items[i].replay_seq)
+			return &a->holds.items[i];
+	if (atomic_exchange(&a->retry, false))
+		a->replay_ms = now;
+	if (!a->replay_ms)
+		a->replay_ms = now + HOLD_RETRY_MS; /* held since before this start */
+	if (now < a->replay_ms || a->replay_turn) {
+		a->replay_turn = false; /* other collections have their turn between two replay windows */
+		return NULL;
+	}
+	for (size_t i = 0; i < a->holds.count; i++)
+		if (!a->holds.items[i].unclear)
+			return &a->holds.items[i];
+	a->replay_ms = now + HOLD_RETRY_MS;
+	return NULL;
+}
+
+static bool is_barrier(const struct entry *e)
+{
+	return kind_is_ddl(e->kind) && e->kind != KIND_FLUSH;
+}
+
+static void copy_entry(struct entry *to, const struct entry *from, struct arena *arena)
+{
+	*to = *from;
+	to->db = arena_strdup(arena, from->db);
+	to->collection = arena_strdup(arena, from->collection);
+	to->vchannel = arena_strdup(arena, from->vchannel);
+	to->pchannel = arena_strdup(arena, from->pchannel);
+	to->body = arena_dup(arena, from->body, from->size);
+}
+
+/*
+ * Entries of the collection in [h->seq, last] into a->window: one barrier, or data up to the next one,
+ * up to about the window's size. *end: everything of the collection up to there is in.
+ */
+static int gather(struct applier *a, const struct hold *h, int64_t last, int64_t *end, struct err *err)
+{
+	AUTO(arena_free) struct arena *arena = arena_new();
+	struct window *w = &a->window;
+	int64_t after = h->seq - 1;
+	size_t bytes = 0, cap = 256;
+	struct journal_batch b;
+	int rc;
+
+	arena_reset(w->arena);
+	w->entries = arena_alloc(w->arena, cap * sizeof(*w->entries));
+	w->count = 0;
+	while (after < last) {
+		arena_reset(arena);
+		rc = journal_read(a->cursor, after, a->limits.bytes, a->limits.entries, arena, &b, err);
+		if (rc < 0)
+			return rc;
+		if (b.count == 0)
+			break;
+		for (size_t i = 0; i < b.count && b.entries[i].seq <= last; i++) {
+			const struct entry *e = &b.entries[i];
+
+			if (e->collection_id == h->collection_id && e->kind != KIND_FLUSH) {
+				if (w->count && (is_barrier(e) || bytes + e->size > a->limits.bytes))
+					return 0;
+				if (w->count == cap) {
+					struct entry *more = arena_alloc(w->arena, cap * 2 * sizeof(*more));
+
+					memcpy(more, w->entries, cap * sizeof(*more));
+					w->entries = more;
+					cap *= 2;
+				}
+				copy_entry(&w->entries[w->count++], e, w->arena);
+				bytes += e->size;
+			}
+			*end = after = e->seq;
+			if (w->count == 1 && is_barrier(&w->entries[0]))
+				return 0;
+		}
+		if (b.entries[b.count - 1].seq > last)
+			break;
+	}
+	*end = last;
+	return 0;
+}
+
+static int store_hold(struct applier *a, const struct hold *h, const struct apply_mark *mark, bool erase,
+		      const struct sink_object *objects, size_t n, struct err *err)
+{
+	struct apply_object *all = arena_alloc(a->scratch, (n + 1) * sizeof(*all));
+
+	for (size_t i = 0; i < n; i++)
+		all[i] = (struct apply_object){objects[i].key, objects[i].value, objects[i].size};
+	all[n] = erase ? holds_erase(h->collection_id, a->scratch) : holds_store(h, a->scratch);
+	return apply_store_commit(a->c.store, mark, NULL, all, n + 1, err);
+}
+
+/* The target still refuses: what was sent before `seq` is applied, the rest waits again. */
+static int refused_again(struct applier *a, struct hold *h, int64_t seq, const char *reason, struct err *err)
+{
+	struct hold was = *h;
+	int rc;
+
+	h->seq = seq;
+	h->replay_seq = 0;
+	if ((rc = store_hold(a, h, &a->mark, false, NULL, 0, err)) < 0) {
+		h->seq = was.seq;
+		h->replay_seq = was.replay_seq;
+		return rc;
+	}
+	if (strcmp(h->reason, reason) != 0)
+		applier_note(a, "collection %s.%s stays on hold: %s", h->db, h->collection, reason);
+	hold_reason(h, reason);
+	a->replay_ms = clock_mono_ms() + HOLD_RETRY_MS;
+	applier_publish(a, a->mark.ts);
+	return 1;
+}
+
+/* Sends the gathered window. 0: confirmed. 1: refused, *seq and *reason tell. */
+static int send(struct applier *a, const struct hold *h, cdc_ts *last, struct sink_object **objects, size_t *n,
+		struct sink_refusal *refusal, struct err *err)
+{
+	struct window *w = &a->window;
+	cdc_ts *out = arena_alloc(a->scratch, (w->count + 1) * sizeof(*out));
+	struct sink_window sw = {.entries = w->entries,
+				 .out = out,
+				 .count = w->count,
+				 .version = a->limits.version,
+				 .merge_limit = a->limits.merge_limit};
+	struct sink_refusal *refused = NULL;
+	size_t count = 0;
+	int rc;
+
+	*last = rewrite_restamp(w->entries, w->count, h->replay_floor, out);
+	if (w->count == 0)
+		return 0;
+	if (!is_barrier(&w->entries[0])) {
+		rc = a->c.sink_ops->write(a->c.sink, &sw, a->scratch, &refused, &count, err);
+		if (rc == 0 && count)
+			*refusal = refused[0];
+		return rc < 0 ? rc : count > 0;
+	}
+	rc = a->c.sink_ops->ddl(a->c.sink, &w->entries[0], *last, a->scratch, objects, n, err);
+	if (applier_wait_refusal(a, &w->entries[0], rc, err))
+		return -err->code;
+	if (rc != -ERR_TARGET_REFUSED && rc != -ERR_TARGET_SCHEMA)
+		return rc;
+	refusal->seq = h->seq;
+	snprintf(refusal->reason, sizeof(refusal->reason), "%.500s", err->text);
+	return 1;
+}
+
+/* Makes the replay window durable before anything of it is sent (J6). */
+static int open_window(struct applier *a, struct hold *h, int64_t end, struct err *err)
+{
+	int rc;
+
+	if (h->replay_seq)
+		return 0;
+	h->replay_seq = end;
+	h->replay_floor = gate_enter(a->gate, a->mark.out);
+	if ((rc = store_hold(a, h, &a->mark, false, NULL, 0, err)) < 0)
+		h->replay_seq = 0;
+	CRASH_POINT("replay_intent");
+	return rc;
+}
+
+static int64_t rows_of(const struct window *w)
+{
+	int64_t n = 0;
+
+	for (size_t i = 0; i < w->count; i++)
+		n += is_barrier(&w->entries[i]) ? 0 : w->entries[i].rows;
+	return n;
+}
+
+static int confirm(struct applier *a, struct hold *h, cdc_ts last, const struct sink_object *objects, size_t n,
+		   struct err *err)
+{
+	struct apply_mark mark = a->mark;
+	struct hold now = *h;
+	bool level;
+	int rc;
+
+	now.seq = h->replay_seq + 1;
+	now.replay_seq = 0;
+	level = now.seq > a->mark.seq;
+	mark.rows_applied += rows_of(&a->window);
+	if (last > mark.out)
+		mark.out = last;
+	if ((rc = store_hold(a, &now, &mark, level, objects, n, err)) < 0)
+		return rc;
+	CRASH_POINT("replay_marked");
+	*h = now;
+	a->mark = mark;
+	a->tick_due = mark.out;
+	a->replay_turn = true;
+	if (level) {
+		applier_note(a, "collection %s.%s is not on hold any more", h->db, h->collection);
+		holds_remove(&a->holds, h->collection_id);
+	}
+	return 0;
+}
+
+int applier_replay(struct applier *a, struct err *err)
+{
+	struct hold *h = choose(a);
+	struct sink_refusal refusal = {0};
+	struct sink_object *objects = NULL;
+	int64_t end = 0;
+	size_t n = 0;
+	cdc_ts last;
+	int rc;
+
+	if (!h)
+		return 0;
+	arena_reset(a->scratch);
+	if ((rc = gather(a, h, h->replay_seq ? h->replay_seq : a->mark.seq, &end, err)) < 0 ||
+	    (rc = open_window(a, h, end, err)) < 0)
+		return rc;
+	gate_activate(a->gate, a->mark.out);
+	if ((rc = send(a, h, &last, &objects, &n, &refusal, err)) < 0)
+		return rc;
+	CRASH_POINT("replay_sent");
+	if (rc > 0)
+		return refused_again(a, h, refusal.seq, refusal.reason, err);
+	if ((rc = confirm(a, h, last, objects, n, err)) < 0 || (rc = applier_tick(a, err)) < 0)
+		return rc;
+	applier_publish(a, a->mark.ts);
+	return 1;
+}
