@@ -118,13 +118,15 @@ static int find_base(const uint8_t *body, size_t n, struct base *ret, struct err
 	while ((rc = pb_next(&r, &f)) > 0)
 		if (f.number == 1 && f.type == PB_BYTES && read_base(&f, &b) < 0)
 			return err_set(err, ERR_SOURCE_FORMAT,
-				       "message of %zu bytes is not a Milvus message: its base is damaged", n);
+				       "message of %zu bytes is not a Milvus message: its base is damaged",
+				       n);
 	if (rc < 0)
 		return err_set(err, ERR_SOURCE_FORMAT,
 			       "message of %zu bytes is not protobuf: damaged at byte %zu", n,
 			       (size_t)(f.raw - body));
 	if (!b.found)
-		return err_set(err, ERR_SOURCE_FORMAT, "message of %zu bytes is not a Milvus message: no base", n);
+		return err_set(err, ERR_SOURCE_FORMAT,
+			       "message of %zu bytes is not a Milvus message: no base", n);
 	*ret = b;
 	return 0;
 }
@@ -247,7 +249,8 @@ int decode_flush(const uint8_t *body, size_t n, struct decode_flush *ret, struct
 	if ((rc = find_base(body, n, &base, err)) < 0)
 		return rc;
 	if (base.type != MSG_FLUSH)
-		return err_set(err, ERR_SOURCE_FORMAT, "message of type %d where a flush is expected", base.type);
+		return err_set(err, ERR_SOURCE_FORMAT, "message of type %d where a flush is expected",
+			       base.type);
 	while (pb_next(&r, &f) > 0) {
 		if (f.type != PB_BYTES)
 			continue;

@@ -9,9 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define GUARD_LIMIT 4096     /* only messages up to this size are remembered as guards: hashing is cheap */
-#define CHECK_LIMIT_MS 1000  /* longest wait of a gap check inside of read() */
+#define GUARD_LIMIT 4096       /* only messages up to this size are remembered as guards: hashing is cheap */
+#define CHECK_LIMIT_MS 1000    /* longest wait of a gap check inside of read() */
 #define MISSING_LIMIT_MS 10000 /* a topic may be unknown that long, while brokers start */
+#define SILENT_LIMIT_MS 5000   /* after so much silence of a pchannel the broker is asked for it */
 #define DRAIN_BYTES ((size_t)2 << 20) /* after so much the fetchers may have stopped: wake them */
 #define DRAIN_MESSAGES 2000
 
@@ -81,6 +82,7 @@ static int part_start(struct source *s, struct part *p, struct err *err)
 	if (rd_kafka_consume_start_queue(p->topic, 0, p->next, s->queue) < 0)
 		return kafka_failed(s, p->pchannel, rd_kafka_last_error(), err);
 	p->state = PART_ON;
+	p->heard_ms = kafka_now_ms();
 	return 0;
 }
 
@@ -164,7 +166,8 @@ static int kafka_start_id(const uint8_t *bytes, size_t n, struct mq_id *ret, str
 	uint64_t offset = 0;
 
 	if (n != 8)
-		return err_set(err, ERR_SOURCE_FORMAT, "start position of %zu bytes, a Kafka offset has 8", n);
+		return err_set(err, ERR_SOURCE_FORMAT, "start position of %zu bytes, a Kafka offset has 8",
+			       n);
 	for (int i = 0; i < 8; i++)
 		offset |= (uint64_t)bytes[i] << (8 * i);
 	if (offset > INT64_MAX)
@@ -268,7 +271,8 @@ static bool is_streaming_record(const rd_kafka_message_t *m)
 	size_t size;
 
 	return rd_kafka_message_headers(m, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR &&
-	       rd_kafka_header_get_last(headers, "_v", &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR && size > 0;
+	       rd_kafka_header_get_last(headers, "_v", &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+	       size > 0;
 }
 
 /* R11, while it runs: the last small message is what a recreated topic is recognised by. */
@@ -276,6 +280,7 @@ static void remember(struct part *p, const rd_kafka_message_t *m, int64_t time_m
 {
 	p->next = m->offset + 1;
 	p->hole_end = -1;
+	p->heard_ms = kafka_now_ms();
 	if (m->len > GUARD_LIMIT)
 		return;
 	p->pos.guard.set = true;
@@ -303,8 +308,9 @@ static int part_fault(struct source *s, struct part *p, const rd_kafka_message_t
 	case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
 	case RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED: /* a compression that this librdkafka was built without */
 	case RD_KAFKA_RESP_ERR_INVALID_MSG:
-		return err_set(err, ERR_SOURCE_FORMAT, "%s: Kafka %s gives something damaged for offset %" PRId64 ": %s",
-			       p->pchannel, s->conf->address, p->next, rd_kafka_message_errstr(m));
+		return err_set(err, ERR_SOURCE_FORMAT,
+			       "%s: Kafka %s gives something damaged for offset %" PRId64 ": %s", p->pchannel,
+			       s->conf->address, p->next, rd_kafka_message_errstr(m));
 	default:
 		return err_set(err, ERR_SOURCE_LOST, "%s: Kafka %s: offset %" PRId64 ": %s", p->pchannel,
 			       s->conf->address, p->next, rd_kafka_message_errstr(m));
@@ -324,7 +330,8 @@ static int make_record(struct source *s, int index, rd_kafka_message_t *m, struc
 	if (m->len > 0) {
 		if (is_streaming_record(m))
 			return err_set(err, ERR_SOURCE_FORMAT,
-				       "%s: the message at offset %" PRId64 " was written by Milvus 2.6 or later: "
+				       "%s: the message at offset %" PRId64
+				       " was written by Milvus 2.6 or later: "
 				       "sources from 2.6 on are not supported",
 				       p->pchannel, m->offset);
 		*ret = (struct record){0};
@@ -422,6 +429,26 @@ static int recheck(struct source *s, struct part *p, struct err *err)
 	return err_set(err, e.code, "%s", e.text);
 }
 
+/*
+ * librdkafka fetches from a deleted topic for ever, says nothing, and would go on with a new one of
+ * the same name: so a pchannel that is silent is looked after, one a call.
+ */
+static void watch_silent(struct source *s)
+{
+	int64_t now = kafka_now_ms();
+
+	for (int i = 0; i < s->part_count; i++) {
+		struct part *p = part_of(s, i);
+
+		if (!p || p->state != PART_ON || now - p->heard_ms < SILENT_LIMIT_MS)
+			continue;
+		p->heard_ms = now;
+		if (!kafka_still_there(s, p, until(CHECK_LIMIT_MS)))
+			part_stop(s, p, PART_CHECK);
+		return;
+	}
+}
+
 static int kafka_read(struct source *s, struct record *ret, size_t max, int wait_ms, struct err *err)
 {
 	struct part *check = NULL, *p;
@@ -442,9 +469,12 @@ static int kafka_read(struct source *s, struct record *ret, size_t max, int wait
 	if (s->batch_at >= s->batch_count)
 		take_batch(s, check ? 0 : wait_ms);
 	rc = hand_out(s, ret, max, err);
-	if (rc != 0 || !check)
+	if (rc != 0)
 		return rc;
-	return recheck(s, check, err);
+	if (check)
+		return recheck(s, check, err);
+	watch_silent(s);
+	return 0;
 }
 
 const struct source_ops source_kafka = {

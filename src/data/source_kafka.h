@@ -28,7 +28,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define KAFKA_BATCH 256     /* messages taken from librdkafka's queue at once */
+#define KAFKA_BATCH 256 /* messages taken from librdkafka's queue at once */
 #define KAFKA_INDEX_MAX 4096
 
 enum part_state {
@@ -46,6 +46,7 @@ struct part {
 	char pchannel[PCHANNEL_MAX];
 	int64_t next;
 	int64_t hole_end;      /* where a hole after `next` ends, which is being looked at again; -1 */
+	int64_t heard_ms;      /* when it was last known to be there: a message, or an answer */
 	int64_t missing_since; /* ms: the topic was first found missing; 0: it is there */
 	struct position pos;   /* next is not kept up to date; guard is (R11) */
 	struct err gone;       /* of PART_GONE */
@@ -65,7 +66,7 @@ struct source {
 	bool refused;    /* they refuse our credentials */
 	atomic_int refs; /* the handle and each record that is out */
 	pthread_mutex_t lock;
-	char why[512];   /* under lock: the last thing librdkafka complained of; "" when all is well */
+	char why[512]; /* under lock: the last thing librdkafka complained of; "" when all is well */
 };
 
 extern const struct source_ops source_kafka;
@@ -89,6 +90,8 @@ int kafka_at_time(struct source *s, const char *pchannel, int64_t time_ms, int64
  * SOURCE_WAIT. *missing, written always: POSITION_GONE only because there is no such topic.
  */
 int kafka_check(struct source *s, const struct part *p, int64_t until, bool *missing, struct err *err);
+/* False: the broker says that the topic of a silent part is missing, or shorter than what was read. */
+bool kafka_still_there(struct source *s, const struct part *p, int64_t until);
 /* Wakes librdkafka's fetchers, which look at a drained queue only once a second by themselves. */
 void kafka_wake(struct source *s);
 

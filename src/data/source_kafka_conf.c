@@ -99,8 +99,8 @@ int kafka_failed(struct source *s, const char *pchannel, rd_kafka_resp_err_t cod
 	pthread_mutex_lock(&s->lock);
 	memcpy(why, s->why, sizeof(why));
 	pthread_mutex_unlock(&s->lock);
-	return err_set(err, refused ? ERR_SOURCE_AUTH : ERR_SOURCE_LOST, "Kafka %s%s%s %s: %s", s->conf->address,
-		       pchannel ? ", topic " : "", pchannel ? pchannel : "",
+	return err_set(err, refused ? ERR_SOURCE_AUTH : ERR_SOURCE_LOST, "Kafka %s%s%s %s: %s",
+		       s->conf->address, pchannel ? ", topic " : "", pchannel ? pchannel : "",
 		       refused ? "refuses our credentials" : "does not answer",
 		       why[0] ? why : rd_kafka_err2str(code));
 }
@@ -138,7 +138,9 @@ static int set_security(rd_kafka_conf_t *kc, const struct conf_kafka *conf, stru
 		const char *name, *value;
 	} settings[] = {
 		{"security.protocol", protocol(conf)},
-		{"sasl.mechanisms", mechanism ? mechanism : given(conf->sasl_username) ? "PLAIN" : NULL},
+		{"sasl.mechanisms", mechanism                    ? mechanism
+				    : given(conf->sasl_username) ? "PLAIN"
+								 : NULL},
 		{"sasl.username", given(conf->sasl_username)},
 		{"sasl.password", given(conf->sasl_password)},
 		{"ssl.ca.location", given(conf->tls.ca_path)},

@@ -64,7 +64,8 @@ static int topic_exists(struct source *s, const char *pchannel, int64_t until, s
  * list_offset() with an error in words. A topic is called missing (POSITION_GONE) only when the
  * broker says so now; what librdkafka remembers of it may be older than the topic.
  */
-static int ask(struct source *s, const char *pchannel, int64_t what, int64_t until, int64_t *ret, struct err *err)
+static int ask(struct source *s, const char *pchannel, int64_t what, int64_t until, int64_t *ret,
+	       struct err *err)
 {
 	rd_kafka_resp_err_t code;
 	int rc;
@@ -184,24 +185,35 @@ int kafka_check(struct source *s, const struct part *p, int64_t until, bool *mis
 		return err_set(err, ERR_SOURCE_WAIT, "%s: Kafka %s does not have this topic yet", p->pchannel,
 			       s->conf->address);
 	if (*missing)
-		return err_set(err, ERR_POSITION_GONE,
-			       "%s: offset %" PRId64 " is wanted, but Kafka %s does not have this topic any more: "
-			       "what was not read of it is lost to this task; delete the task and create it anew",
-			       p->pchannel, p->next, s->conf->address);
+		return err_set(
+			err, ERR_POSITION_GONE,
+			"%s: offset %" PRId64 " is wanted, but Kafka %s does not have this topic any more: "
+			"what was not read of it is lost to this task; delete the task and create it anew",
+			p->pchannel, p->next, s->conf->address);
 	if (rc < 0)
 		return rc;
 	if (p->next > end || (p->pos.guard.set && (int64_t)p->pos.guard.id.lo >= end)) {
-		snprintf(how, sizeof(how), "offset %" PRId64 " is wanted, it holds %" PRId64 " up to %" PRId64,
-			 p->next, first, end);
+		snprintf(how, sizeof(how),
+			 "offset %" PRId64 " is wanted, it holds %" PRId64 " up to %" PRId64, p->next, first,
+			 end);
 		return made_again(p, how, err);
 	}
 	if (p->next < first)
-		return err_set(err, ERR_POSITION_GONE,
-			       "%s: offset %" PRId64 " is wanted, but Kafka %s holds only %" PRId64 " up to %" PRId64
-			       ": the rows in between were removed there (retention) before they were read and are "
-			       "lost to this task; delete the task and create it anew",
-			       p->pchannel, p->next, s->conf->address, first, end);
+		return err_set(
+			err, ERR_POSITION_GONE,
+			"%s: offset %" PRId64 " is wanted, but Kafka %s holds only %" PRId64 " up to %" PRId64
+			": the rows in between were removed there (retention) before they were read and are "
+			"lost to this task; delete the task and create it anew",
+			p->pchannel, p->next, s->conf->address, first, end);
 	return check_guard(s, p, first, until, err);
+}
+
+bool kafka_still_there(struct source *s, const struct part *p, int64_t until)
+{
+	int64_t end;
+	int rc = ask(s, p->pchannel, RD_KAFKA_OFFSET_END, until, &end, NULL);
+
+	return rc < 0 ? rc != -ERR_POSITION_GONE : end >= p->next;
 }
 
 void kafka_wake(struct source *s)

@@ -64,8 +64,8 @@ static const struct expected expected[] = {
 	 V("0", "470616285477339186", "0"), 470616285477339203, 2},
 	{"delete", KIND_DELETE, TS(289630224386), 470616285477339186, -1, V("0", "470616285477339186", "0"),
 	 470616285477339204, 2},
-	{"drop-partition", KIND_DROP_PARTITION, TS(289866153991), 470616285477339186, 470616285477539203, NULL, 0,
-	 0},
+	{"drop-partition", KIND_DROP_PARTITION, TS(289866153991), 470616285477339186, 470616285477539203,
+	 NULL, 0, 0},
 	{"insert-varchar-key", KIND_INSERT, TS(290509455363), 470616285477739296, 470616285477739297,
 	 V("0", "470616285477739296", "1"), 470616285477339214, 4},
 	{"delete-varchar-key", KIND_DELETE, TS(291465232385), 470616285477739296, -1,
@@ -75,7 +75,8 @@ static const struct expected expected[] = {
 	 V("1", "470616285477739261", "0"), 470616285477339207, 2},
 	{"insert-partition-key", KIND_INSERT, TS(290233155589), 470616285477739276, 470616285477739280,
 	 V("2", "470616285477739276", "0"), 470616285477339209, 1},
-	{"replicate-create-database", KIND_CREATE_DATABASE, TS(287388893187), 0, 0, NULL, TS(287388893187), 0},
+	{"replicate-create-database", KIND_CREATE_DATABASE, TS(287388893187), 0, 0, NULL, TS(287388893187),
+	 0},
 	{"replicate-create-index", KIND_CREATE_INDEX, TS(288110051332), 0, 0, NULL, TS(288110051332), 0},
 	{"replicate-flush", KIND_FLUSH, TS(288293552133), 0, 0, NULL, TS(288293552133), 0},
 	{"replicate-load", KIND_LOAD, TS(288699613185), 0, 0, NULL, TS(288699613185), 0},
@@ -97,8 +98,8 @@ TEST(every_captured_message_decodes_field_by_field)
 		CHECKF(r.collection_id == e->collection, "%s: %lld", e->file, (long long)r.collection_id);
 		CHECKF(r.partition_id == e->partition, "%s: %lld", e->file, (long long)r.partition_id);
 		CHECKF(!r.vchannel == !e->vchannel, "%s", e->file);
-		CHECKF(r.vchannel_len == len && (!len || memcmp(r.vchannel, e->vchannel, len) == 0), "%s: %.*s",
-		       e->file, (int)r.vchannel_len, r.vchannel);
+		CHECKF(r.vchannel_len == len && (!len || memcmp(r.vchannel, e->vchannel, len) == 0),
+		       "%s: %.*s", e->file, (int)r.vchannel_len, r.vchannel);
 		CHECKF(r.msg_id == e->msg_id, "%s: msgID %llu", e->file, (unsigned long long)r.msg_id);
 		CHECKF(r.rows == e->rows, "%s: %u rows", e->file, r.rows);
 		CHECKF(r.body == b.data && r.size == b.len, "%s: body is not the message", e->file);
@@ -119,7 +120,8 @@ TEST(R12_both_halves_of_an_upsert_have_one_timestamp_and_two_ids)
 TEST(decode_leaves_the_brokers_fields_alone)
 {
 	AUTO_BUF struct buf b = load("tick");
-	struct record r = {.pchannel = 7, .id = {1, 2}, .time_ms = 3, .handle = &r, .vchannel = "x", .vchannel_len = 1};
+	struct record r = {
+		.pchannel = 7, .id = {1, 2}, .time_ms = 3, .handle = &r, .vchannel = "x", .vchannel_len = 1};
 
 	CHECK(decode_record(&r, b.data, b.len, NULL) == 0);
 	CHECK(r.pchannel == 7 && r.id.hi == 1 && r.id.lo == 2 && r.time_ms == 3 && r.handle == &r);
@@ -278,7 +280,8 @@ TEST(every_truncation_of_every_message_is_safe)
 
 		CHECK(b.len > 0);
 		for (size_t n = 0; n < b.len; n++) {
-			uint8_t *part = xmemdup(b.data, n); /* its own block: the sanitizer sees each overrun */
+			uint8_t *part =
+				xmemdup(b.data, n); /* its own block: the sanitizer sees each overrun */
 			struct decode_flush flush;
 			struct record r = {0};
 			int rc = decode_record(&r, part, n, NULL);
