@@ -5,8 +5,8 @@ import signal
 import time
 
 from b2_operations import FLAT, data, make
-from cdc import Cdc, Load, compare, stack, until
-from pymilvus import utility
+from cdc import TARGET, Cdc, Load, compare, stack, until
+from pymilvus import connections, utility
 
 
 def the_task(cdc: Cdc) -> str:
@@ -43,20 +43,39 @@ def test_SIGKILL_five_times_under_load(cdc: Cdc) -> None:
     assert "all equal" in compare(90)
 
 
-def test_the_target_is_down_for_20_s_under_load(cdc: Cdc) -> None:
+def test_the_target_is_frozen_for_20_s_under_load(cdc: Cdc) -> None:
     task = the_task(cdc)
     load = Load(rows=9_000, seed=12, seconds=30)
     start = cdc.progress(task)["journaled"]
     until(lambda: cdc.progress(task)["journaled"] >= start + 2_000 or load.over(), 120, "progress")
+    stack("freeze", "target")
+    frozen = time.monotonic()
+    until(lambda: time.monotonic() - frozen > 20, 30, "20 s")
+    assert cdc.get(task)["state"] == "Running", "nothing pauses by itself"
+    stack("thaw", "target")
+    load.wait()
+    assert "all equal" in compare(90)
+
+
+def test_the_target_is_stopped_for_20_s_under_load(cdc: Cdc) -> None:
+    """Killed and started again. What the target held unflushed is flushed first: a 2.3.5 standalone
+    loses such rows by itself when it is killed, also without a replicator."""
+    task = the_task(cdc)
+    assert "all equal" in compare(60)
+    handler = connections._fetch_handler("target")
+    handler.flush([c for c in utility.list_collections(using="target") if c != "archive"])
+    shop = connections.connect("target_shop", uri=TARGET, db_name="shop")  # noqa: F841
+    connections._fetch_handler("target_shop").flush(utility.list_collections(using="target_shop"))
     stack("kill", "target")
     down = time.monotonic()
+    load = Load(rows=9_000, seed=14, seconds=25)
     until(lambda: cdc.get(task)["health"]["status"] == "retrying", 30, "health tells of it")
     until(lambda: time.monotonic() - down > 20, 30, "20 s")
     assert cdc.get(task)["state"] == "Running", "nothing pauses by itself"
     stack("start", "target")
     load.wait()
     assert "all equal" in compare(150)
-    until(lambda: cdc.get(task)["health"]["status"] == "ok", 30, "health is ok again")
+    until(lambda: cdc.get(task)["health"]["status"] == "ok", 90, "health is ok again")
 
 
 def test_SIGTERM_under_load_is_clean_and_quick(cdc: Cdc) -> None:
