@@ -58,8 +58,7 @@ static void on_log(const rd_kafka_t *rk, int level, const char *fac, const char 
 {
 	struct source *s = rd_kafka_opaque(rk);
 
-	(void)fac;
-	if (level <= 4) /* warning and worse */
+	if (level <= 4 || STREQ(fac, "FAIL")) /* warnings; and connections that end, which are "info" */
 		set_why(s, text);
 }
 
