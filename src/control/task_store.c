@@ -104,7 +104,7 @@ static int make_private(const char *path, struct err *err)
 
 static int prepare_schema(struct task_store *s, struct err *err)
 {
-	int version, rc;
+	int version = 0, rc;
 
 	if ((rc = user_version(s, &version, err)) < 0)
 		return rc;
