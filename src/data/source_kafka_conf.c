@@ -31,7 +31,6 @@ static const char *const fixed[][2] = {
 	{"socket.connection.setup.timeout.ms", "5000"},
 	{"socket.keepalive.enable", "true"},
 	{"socket.nagle.disable", "true"},
-	{"log.connection.close", "false"},
 	{"client.id", "milvus-cdc"},
 };
 
