@@ -50,6 +50,7 @@ count "two etcd, Kafka and two Milvus come up" tests/stack/stack.sh up
 step "end to end"
 eval "$(tests/stack/stack.sh env)"
 export SOURCE_ETCD TARGET_ETCD KAFKA SOURCE_URI TARGET_URI SOURCE_ROOT PY CDC_ADDRESS RUN_DIR
+make -s VARIANT=asan test-real
 "$PY" tests/e2e/run.py "$work/e2e" 2>&1 | tee "$work/e2e.tap"
 if grep -q '^1\.\.' "$work/e2e.tap"; then
 	echo "$(grep -c '^ok ' "$work/e2e.tap") $(grep -c '^not ok ' "$work/e2e.tap")" >>"$T_COUNTS"

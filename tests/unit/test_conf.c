@@ -82,7 +82,7 @@ TEST(defaults_of_conf_default_are_those_of_an_empty_file)
 
 	CHECK_STR(c->address, "127.0.0.1:8444");
 	CHECK_INT(c->request_timeout_ms, 10000);
-	CHECK_INT(c->idle_tick_ms, 200);
+	CHECK_INT(c->idle_tick_ms, 400);
 	CHECK(!conf_has_source(c));
 	conf_free(c);
 	conf_free(NULL);
