@@ -55,6 +55,7 @@ int reader_new(struct reader **ret, const struct reader_conf *conf, struct err *
 
 	r->c = *conf;
 	r->source_conf = &conf->conf->source;
+	r->clock_ms = clock_mono_ms;
 	r->arena = arena_new();
 	merger_init(&r->merger);
 	r->etcd = etcd_new(&r->source_conf->etcd, conf->stopping, conf->arg);
@@ -67,7 +68,7 @@ int reader_new(struct reader **ret, const struct reader_conf *conf, struct err *
 		return rc;
 	if ((rc = restore(r, err)) < 0)
 		return rc;
-	r->cut_ms = r->watermark_ms = clock_mono_ms();
+	r->cut_ms = r->watermark_ms = r->clock_ms();
 	*ret = TAKE(r);
 	return 0;
 }
@@ -95,19 +96,19 @@ static int assign_all(struct reader *r, struct err *err)
 
 		if (!ch->used || ch->assigned)
 			continue;
-		if (!ch->cutter.ticking && clock_mono_ms() < r->replicate_ms)
+		if (!ch->cutter.ticking && r->clock_ms() < r->replicate_ms)
 			continue;
 		cutter_position(&ch->cutter, ch->cutter.low, &pos);
 		rc = r->c.source->assign(r->source, (int)i, &pos, ASSIGN_TIMEOUT_MS, err);
 		if (rc == -ERR_SOURCE_WAIT && !ch->cutter.ticking) {
 			/* the topic is made with the first operation: nothing is missed until then */
-			r->replicate_ms = clock_mono_ms() + REPLICATE_RETRY_MS;
+			r->replicate_ms = r->clock_ms() + REPLICATE_RETRY_MS;
 			continue;
 		}
 		if (rc < 0)
 			return rc;
 		ch->assigned = true;
-		ch->tick_moved_ms = clock_mono_ms();
+		ch->tick_moved_ms = r->clock_ms();
 	}
 	return 0;
 }
@@ -147,7 +148,7 @@ static void feed(struct reader *r, struct record *rec)
 	}
 	cutter_feed(&ch->cutter, rec);
 	if (ch->cutter.tick != tick)
-		ch->tick_moved_ms = clock_mono_ms();
+		ch->tick_moved_ms = r->clock_ms();
 }
 
 static int read_more(struct reader *r, struct err *err)
@@ -169,7 +170,7 @@ static int read_more(struct reader *r, struct err *err)
 
 static int trim(struct reader *r, struct err *err)
 {
-	int64_t now = clock_mono_ms();
+	int64_t now = r->clock_ms();
 	int rc;
 
 	if (now - r->trim_ms < TRIM_MS && !r->has_pending)

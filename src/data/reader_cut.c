@@ -39,7 +39,7 @@ static int join_one(struct reader *r, const struct catalog_join *join, struct er
 	i = merger_join(&r->merger, &pos, true);
 	if (i < 0)
 		return err_set(err, ERR_SOURCE_FORMAT, "source has more than %d pchannels", MERGER_MAX);
-	r->merger.channels[i].tick_moved_ms = clock_mono_ms();
+	r->merger.channels[i].tick_moved_ms = r->clock_ms();
 	return 1;
 }
 
@@ -61,7 +61,7 @@ int reader_join(struct reader *r, cdc_ts watermark, struct err *err)
 /* R5: a pchannel whose collections are all ending and that has gone silent at its end is not waited for. */
 static int close_silent(struct reader *r, struct err *err)
 {
-	int64_t now = clock_mono_ms();
+	int64_t now = r->clock_ms();
 	int rc;
 
 	for (size_t i = 0; i < r->merger.count; i++) {
@@ -82,7 +82,7 @@ static int close_silent(struct reader *r, struct err *err)
 
 static int fence(struct reader *r, cdc_ts watermark, struct err *err)
 {
-	r->fence_ms = clock_mono_ms();
+	r->fence_ms = r->clock_ms();
 	return catalog_fence(r->catalog, watermark, err);
 }
 
@@ -91,7 +91,7 @@ static int cut_idle(struct reader *r, struct err *err)
 {
 	int rc;
 
-	if (clock_mono_ms() - r->fence_ms < r->c.conf->idle_tick_ms)
+	if (r->clock_ms() - r->fence_ms < r->c.conf->idle_tick_ms)
 		return 0;
 	if ((rc = fence(r, r->prev + 1, err)) < 0)
 		return rc;
@@ -109,7 +109,7 @@ static int cut_idle(struct reader *r, struct err *err)
 /* The watermark does not move: keep the catalog fresh, for R5 and for collections that end. */
 static int cut_stalled(struct reader *r, struct err *err)
 {
-	int64_t now = clock_mono_ms();
+	int64_t now = r->clock_ms();
 	int rc;
 
 	if (now - r->watermark_ms < SILENT_MS || now - r->fence_ms < SILENT_MS / 2)
@@ -122,7 +122,7 @@ static int cut_stalled(struct reader *r, struct err *err)
 int reader_cut(struct reader *r, struct err *err)
 {
 	cdc_ts w = merger_watermark(&r->merger);
-	int64_t now = clock_mono_ms();
+	int64_t now = r->clock_ms();
 	int rc;
 
 	if (merger_live(&r->merger) == 0)
@@ -336,7 +336,7 @@ int reader_append(struct reader *r, struct err *err)
 	catalog_commit(r->catalog);
 	merger_cut(&r->merger, r->pending.watermark);
 	r->prev = r->pending.watermark;
-	r->cut_ms = clock_mono_ms();
+	r->cut_ms = r->clock_ms();
 	r->has_pending = false;
 	leave_dead(r);
 	atomic_store(&r->buffered, (long long)merger_bytes(&r->merger));

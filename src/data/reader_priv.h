@@ -24,6 +24,7 @@ struct reader {
 	const struct conf_source *source_conf;
 	struct etcd *etcd;
 	struct source *source;
+	int64_t (*clock_ms)(void); /* monotonic; replaced by tests */
 
 	/* the reader's thread */
 	struct catalog *catalog;

@@ -37,7 +37,7 @@ static int scan_tail(struct reader *r, struct start *s, struct start_channel *ch
 	if ((rc = r->c.source->assign(r->source, 0, &pos, ASSIGN_TIMEOUT_MS, err)) < 0)
 		return rc;
 	while (mq_id_cmp(at, ch->end) < 0) {
-		if (clock_mono_ms() > s->deadline) {
+		if (r->clock_ms() > s->deadline) {
 			r->c.source->unassign(r->source, 0);
 			return err_set(err, ERR_SOURCE_LOST, "pchannel %s: its last %llu messages did not arrive in time",
 				       ch->name, (unsigned long long)(ch->end.lo - from.lo));
@@ -104,7 +104,7 @@ static int find_t0(struct reader *r, struct start *s, cdc_ts *ret, struct err *e
 		size_t before = s->count, n;
 		int rc;
 
-		if (clock_mono_ms() > s->deadline)
+		if (r->clock_ms() > s->deadline)
 			return err_set(err, ERR_SOURCE_WAIT, "the source's catalog did not come to rest in time");
 		rc = catalog_fence(r->catalog, t0, err);
 		if (rc == -ERR_SOURCE_WAIT) { /* a collection is just being created */
@@ -171,7 +171,7 @@ int reader_start(struct reader *r, struct err *err)
 	size_t n;
 	int rc;
 
-	s->deadline = clock_mono_ms() + START_DEADLINE_MS;
+	s->deadline = r->clock_ms() + START_DEADLINE_MS;
 	if ((rc = find_t0(r, s, &t0, err)) < 0)
 		return rc;
 	/* collections created after T0 come with their own start positions: they join as new ones */
