@@ -145,8 +145,8 @@ int reader_cut(struct reader *r, struct err *err)
 	return reader_append(r, err);
 }
 
-/* 1: e is filled, 0: the row is left out. */
-static int data_entry(struct reader *r, const struct record *rec, struct entry *e)
+/* 1: e is filled, 0: the row is left out. planned: as in record_entries(). */
+static int data_entry(struct reader *r, const struct record *rec, bool planned, struct entry *e)
 {
 	const char *db = "", *name = "";
 
@@ -154,7 +154,8 @@ static int data_entry(struct reader *r, const struct record *rec, struct entry *
 	case CATALOG_LIVE:
 		break;
 	case CATALOG_GONE:
-		atomic_fetch_add(&r->skipped, rec->rows); /* R7 */
+		if (planned)
+			atomic_fetch_add(&r->skipped, rec->rows); /* R7 */
 		return 0;
 	case CATALOG_UNWANTED:
 	case CATALOG_DROPPED:
@@ -175,7 +176,7 @@ static int data_entry(struct reader *r, const struct record *rec, struct entry *
 }
 
 /* A Flush names collections; each becomes an entry of its own. Returns how many were written to e. */
-static size_t flush_entries(struct reader *r, const struct record *rec, struct entry *e, size_t max)
+static size_t flush_entries(struct reader *r, const struct record *rec, bool planned, struct entry *e, size_t max)
 {
 	struct decode_flush flush;
 	struct err ignored;
@@ -199,10 +200,16 @@ static size_t flush_entries(struct reader *r, const struct record *rec, struct e
 					.body = (const uint8_t *)"",
 					.size = 0};
 	}
-	return n;
+	return planned || n == flush.count ? n : 0;
 }
 
-static size_t record_entries(struct reader *r, const struct record *rec, struct entry *e, size_t max)
+/*
+ * The entries of one record; called before the plan, and after it if that gave none. Before it the
+ * catalog still has what this cut ends: a row and a drop are of what lives until then, whatever of the
+ * same name the plan is going to create (R9), so the content of a cut does not depend on where the cut
+ * before it ended (R12). After it the catalog has what this cut creates.
+ */
+static size_t record_entries(struct reader *r, const struct record *rec, bool planned, struct entry *e, size_t max)
 {
 	const char *pchannel = r->merger.channels[rec->pchannel].cutter.pchannel;
 	size_t n = 0;
@@ -210,7 +217,7 @@ static size_t record_entries(struct reader *r, const struct record *rec, struct 
 	switch (rec->kind) {
 	case KIND_INSERT:
 	case KIND_DELETE:
-		n = (size_t)data_entry(r, rec, e);
+		n = (size_t)data_entry(r, rec, planned, e);
 		break;
 	case KIND_DROP_COLLECTION:
 		n = (size_t)catalog_drop_collection(r->catalog, rec->collection_id, rec->ts, r->arena, e);
@@ -220,7 +227,7 @@ static size_t record_entries(struct reader *r, const struct record *rec, struct 
 						   r->arena, e);
 		break;
 	case KIND_FLUSH:
-		n = flush_entries(r, rec, e, max);
+		n = flush_entries(r, rec, planned, e, max);
 		break;
 	default:
 		break; /* the catalog tells of everything else */
@@ -269,29 +276,59 @@ static void build_positions(struct reader *r, cdc_ts watermark)
 	r->pending.position_count = n;
 }
 
+struct made {
+	struct entry *entries;
+	size_t count;
+};
+
+/* Most entries that the record can become. */
+static size_t most_entries(const struct record *rec)
+{
+	return rec->kind == KIND_FLUSH ? ARRAY_LEN(((struct decode_flush *)0)->collections) : 1;
+}
+
+static struct made *make_before_plan(struct reader *r, const struct record *const *order, size_t n)
+{
+	struct made *made = arena_alloc(r->arena, (n + 1) * sizeof(*made));
+
+	for (size_t i = 0; i < n; i++) {
+		size_t most = most_entries(order[i]);
+
+		made[i].entries = arena_alloc(r->arena, most * sizeof(struct entry));
+		made[i].count = record_entries(r, order[i], false, made[i].entries, most);
+	}
+	return made;
+}
+
 int reader_build(struct reader *r, cdc_ts watermark, struct err *err)
 {
 	const struct record *const *order;
 	struct catalog_plan plan;
 	struct state_row *rows;
+	struct made *made;
 	size_t dups, n, cap, p = 0, count = 0;
 	struct entry *entries;
 	int rc;
 
 	arena_reset(r->arena);
 	n = merger_collect(&r->merger, &watermark, CUT_BYTES, &order, &dups);
+	made = make_before_plan(r, order, n);
 	if ((rc = catalog_plan(r->catalog, r->prev, watermark, r->arena, &plan, err)) < 0) {
 		catalog_rollback(r->catalog);
 		return rc;
 	}
-	cap = n + plan.entry_count;
+	cap = plan.entry_count;
 	for (size_t i = 0; i < n; i++)
-		cap += order[i]->kind == KIND_FLUSH ? ARRAY_LEN(((struct decode_flush *)0)->collections) : 0;
+		cap += most_entries(order[i]);
 	entries = arena_alloc(r->arena, (cap + 1) * sizeof(*entries));
 	for (size_t i = 0; i < n; i++) {
 		while (p < plan.entry_count && plan_first(&plan.entries[p], order[i]))
 			entries[count++] = plan.entries[p++];
-		count += record_entries(r, order[i], entries + count, cap - count);
+		if (!made[i].count)
+			made[i].count =
+				record_entries(r, order[i], true, made[i].entries, most_entries(order[i]));
+		memcpy(entries + count, made[i].entries, made[i].count * sizeof(*entries));
+		count += made[i].count;
 	}
 	while (p < plan.entry_count)
 		entries[count++] = plan.entries[p++];
