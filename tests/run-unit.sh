@@ -21,8 +21,6 @@ for t in "$@"; do
 	passed=$((passed + ok))
 	failed=$((failed + bad))
 done
-if [ -n "${T_COUNTS:-}" ]; then
-	echo "$passed $failed" >>"$T_COUNTS"
-fi
-echo "$passed passed, $failed failed"
+if [ -n "${T_COUNTS:-}" ]; then echo "$passed $failed" >>"$T_COUNTS"; fi
+if [ -n "${T_COUNTS:-}" ]; then echo "# these: $passed ok, $failed not ok"; else echo "$passed passed, $failed failed"; fi
 [ "$failed" -eq 0 ]
