@@ -34,8 +34,10 @@ void cutter_feed(struct cutter *c, struct record *r)
 	bool keep = true;
 
 	if (r->kind == KIND_TICK) {
-		if (r->ts > c->tick)
+		if (r->ts > c->tick) {
 			c->tick = r->ts;
+			c->tick_id = r->id;
+		}
 		/* ticks are small, frequent and never kept: the cheapest guard there is */
 		remember_guard(c, r);
 		keep = false;
@@ -85,9 +87,12 @@ void cutter_position(const struct cutter *c, cdc_ts watermark, struct position *
 {
 	*ret = c->at;
 	ret->ts = watermark;
+	if (c->ticking && c->tick > watermark) /* else a source that is silent from now on never gets cut */
+		ret->next = c->tick_id;
 	for (size_t i = 0; i < c->kept_count; i++)
 		if (c->kept[i].ts > watermark) {
-			ret->next = c->kept[i].id;
+			if (mq_id_cmp(c->kept[i].id, ret->next) < 0)
+				ret->next = c->kept[i].id;
 			break;
 		}
 }

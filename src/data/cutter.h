@@ -25,6 +25,7 @@ struct cutter {
 	/* private */
 	size_t kept_cap;
 	struct position at; /* next: after the last record read; guard: the last one */
+	struct mq_id tick_id; /* the message that T(P) is from; not set before one came */
 };
 
 /* Starts at pos, which is copied: records <= pos->ts are discarded, T(P) is pos->ts. */
@@ -34,8 +35,8 @@ void cutter_done(struct cutter *c); /* releases what is kept */
 void cutter_feed(struct cutter *c, struct record *r);
 /* Records with ts <= watermark leave (and are released); they must have been journaled. */
 void cutter_cut(struct cutter *c, cdc_ts watermark);
-/* R1: where to read on if everything <= watermark is covered: the first kept record above it, else
- * the next message; ts = watermark. */
+/* R1: where to read on if everything <= watermark is covered: the first kept record above it or the
+ * last tick if that is above it, whichever comes first, else the next message; ts = watermark. */
 void cutter_position(const struct cutter *c, cdc_ts watermark, struct position *ret);
 
 #endif

@@ -70,6 +70,30 @@ TEST(R1_position_without_kept_records_is_the_next_message)
 	cutter_done(&c);
 }
 
+TEST(R1_position_is_not_after_a_tick_above_the_watermark)
+{
+	struct cutter c = start(0, 10);
+	struct position pos;
+
+	feed(&c, KIND_INSERT, 100, 10);
+	feed(&c, KIND_TICK, 120, 11);
+	feed(&c, KIND_INSERT, 150, 12);
+	feed(&c, KIND_TICK, 140, 13);
+	cutter_position(&c, 110, &pos); /* another pchannel is behind; this one may never tick again */
+	CHECK_INT(pos.next.lo, 12);
+	cutter_cut(&c, 110);
+	cutter_position(&c, 145, &pos); /* closed (R5): nothing but the row is above it */
+	CHECK_INT(pos.next.lo, 12);
+	cutter_done(&c);
+	c = start(0, 10);
+	feed(&c, KIND_INSERT, 100, 10);
+	feed(&c, KIND_TICK, 120, 11);
+	feed(&c, KIND_OTHER, 121, 12);
+	cutter_position(&c, 110, &pos);
+	CHECK_INT(pos.next.lo, 11);
+	cutter_done(&c);
+}
+
 TEST(R1_resuming_at_a_position_gives_exactly_what_an_uninterrupted_run_gives)
 {
 	/* offsets 0..9; timestamps out of order between ticks */
