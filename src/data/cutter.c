@@ -54,6 +54,9 @@ void cutter_feed(struct cutter *c, struct record *r)
 		record_release(r);
 		return;
 	}
+	/* no tick says what is behind: its order is that of the log, so the position parts it cleanly (R1) */
+	if (!c->ticking && c->kept_count && r->ts < c->kept[c->kept_count - 1].ts)
+		r->ts = c->kept[c->kept_count - 1].ts;
 	if (c->kept_count == c->kept_cap) {
 		c->kept_cap = c->kept_cap ? c->kept_cap * 2 : 64;
 		c->kept = xrealloc(c->kept, c->kept_cap * sizeof(*c->kept));

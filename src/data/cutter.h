@@ -31,7 +31,8 @@ struct cutter {
 /* Starts at pos, which is copied: records <= pos->ts are discarded, T(P) is pos->ts. */
 void cutter_init(struct cutter *c, const struct position *pos, bool ticking);
 void cutter_done(struct cutter *c); /* releases what is kept */
-/* Takes the record. Ticks move T(P) (never back); records at or below `low` are dropped. */
+/* Takes the record. Ticks move T(P) (never back); records at or below `low` are dropped. Not so without
+ * ticks (R8): late ones are kept, and none goes before one that was read earlier and is still kept. */
 void cutter_feed(struct cutter *c, struct record *r);
 /* Records with ts <= watermark leave (and are released); they must have been journaled. */
 void cutter_cut(struct cutter *c, cdc_ts watermark);
