@@ -8,6 +8,7 @@
 #include <cdc/wire.h>
 
 #include <getopt.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -34,6 +35,17 @@ static int usage(FILE *f, int code)
 		      f);
 	}
 	return code;
+}
+
+/*
+ * Messages are megabytes and short-lived, threads are many: left alone, malloc keeps such blocks in an
+ * arena a thread, and a burst stays resident for good (120 MB instead of 80 in the benchmark).
+ */
+static void keep_memory_small(void)
+{
+	mallopt(M_MMAP_THRESHOLD, 256 << 10);
+	mallopt(M_TRIM_THRESHOLD, 1 << 20);
+	mallopt(M_ARENA_MAX, 2);
 }
 
 static int exit_code(int code)
@@ -80,6 +92,7 @@ static int run(const char *file)
 	supervisor_signals();
 	if ((rc = conf_load(&conf, file, note_to_log, NULL, &err)) == 0) {
 		log_level_set((enum log_level)conf->log_level);
+		keep_memory_small();
 		wire_init();
 		rc = supervisor_run(conf, &err);
 	}

@@ -275,7 +275,9 @@ static void look_ahead(struct applier *a, const struct apply_mark *mark)
 	struct apply_intent none = {0};
 	struct err ignored;
 
+	/* a large transaction is in memory twice already: its successor waits */
 	a->has_next = !atomic_load(&a->paused) && !a->window.complete &&
+		      arena_size(a->window.arena) < 2 * a->limits.bytes &&
 		      window_next(&a->next, a->cursor, mark, &none, &a->limits, bound > mark->out ? bound : mark->out,
 				  &ignored) > 0;
 }

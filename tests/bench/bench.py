@@ -11,6 +11,7 @@ resident size of the replicator meanwhile. idle: its processor time over a quiet
 """
 
 import argparse
+import logging
 import os
 import random
 import statistics
@@ -20,6 +21,7 @@ import time
 
 from pymilvus import CollectionSchema, Collection, DataType, FieldSchema, connections, utility
 
+logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # what is not there yet is polled for
 NAME = "bench"
 DIM = 128
 CALL = 5000
@@ -65,6 +67,7 @@ def wait_until(what, deadline: float) -> None:
                 return
         except Exception:  # not there, not loaded: not yet
             pass
+        QUIET.wait(0.02)
         if time.monotonic() > end:
             raise SystemExit(f"not within {deadline} s: {what.__doc__ or what}")
 
