@@ -151,6 +151,26 @@ static void feed(struct reader *r, struct record *rec)
 		ch->tick_moved_ms = r->clock_ms();
 }
 
+/* R27: a source that does not tick stalls everything; the operator is told which pchannel and why. */
+static int silence(struct reader *r, struct err *err)
+{
+	cdc_ts low = merger_watermark(&r->merger);
+	int64_t silent = r->clock_ms() - r->watermark_ms;
+
+	if (silent < SILENT_TOLD_MS || low > r->prev)
+		return 0;
+	for (size_t i = 0; i < r->merger.count; i++) {
+		const struct channel *ch = &r->merger.channels[i];
+
+		if (ch->used && ch->cutter.ticking && !ch->closed && ch->cutter.tick == low)
+			return err_set(err, ERR_SOURCE_WAIT,
+				       "no time tick on pchannel %s for %lld s: is the source Milvus running, and is its "
+				       "common.ttMsgEnabled true?",
+				       ch->cutter.pchannel, (long long)(silent / 1000));
+	}
+	return 0;
+}
+
 static int read_more(struct reader *r, struct err *err)
 {
 	int wait = merger_live(&r->merger) ? 100 : 200;
@@ -163,7 +183,7 @@ static int read_more(struct reader *r, struct err *err)
 		feed(r, &r->batch[i]);
 	r->behind = n >= READ_BATCH / 2;
 	atomic_store(&r->buffered, (long long)merger_bytes(&r->merger));
-	if ((rc = back_pressure(r, err)) < 0)
+	if ((rc = back_pressure(r, err)) < 0 || (rc = silence(r, err)) < 0)
 		return rc;
 	return 1; /* the read itself waited */
 }

@@ -13,6 +13,7 @@
 #define CUT_BYTES ((size_t)4 << 20)  /* bodies in one journal transaction */
 #define CUT_GATHER_MS 200            /* behind: gather up to CUT_BYTES for so long */
 #define SILENT_MS 5000               /* no tick for so long on an ending pchannel: R5 */
+#define SILENT_TOLD_MS 15000         /* no tick for so long: health says so (R27) */
 #define ASSIGN_TIMEOUT_MS 1500 /* a stop must not wait longer */
 #define BOUNDS_TIMEOUT_MS 1500
 #define REPLICATE_RETRY_MS 5000      /* the replicate topic may not exist yet */

@@ -187,6 +187,23 @@ TEST(R5_a_silent_pchannel_that_still_lives_is_waited_for)
 	rig_done(g);
 }
 
+TEST(R27_a_source_that_does_not_tick_is_told_by_name_and_heals)
+{
+	struct rig *g = plain();
+
+	rig_tick(g, "dml_0", T(20));
+	CHECK_INT(rig_error(g, 1000), ERR_SOURCE_WAIT);
+	CHECKF(strstr(g->err.text, "dml_1") && strstr(g->err.text, "ttMsgEnabled"), "%s", g->err.text);
+	CHECK(rig_clock() - 1000000 >= SILENT_TOLD_MS);
+	rig_insert(g, 100, 0, T(30)); /* what comes meanwhile is read */
+	rig_tick_all(g, T(40));
+	for (int i = 0; i < 100 && g->r->prev < T(40); i++)
+		rig_steps(g, 1);
+	rig_journal_is(g, T(0), "insert a@30");
+	CHECK_INT(rig_error(g, 5), 0);
+	rig_done(g);
+}
+
 TEST(R6_another_etcd_gives_no_ddl)
 {
 	struct rig *g = plain();
