@@ -8,7 +8,7 @@ for f in $(git ls-files 'src/*.c' 'src/*.h' 'src/*/*.c' 'src/*/*.h'); do
 	awk -v file="$f" '
 		FNR == NR { if ($0 !~ /^#/ && NF) { rule[$1] = " " $0 " " } next }
 		/^#include <cdc\// { gsub(/^#include <cdc\/|\.h>.*/, ""); used[$0] = FNR }
-		/^#include "/ { gsub(/^#include "|".*/, ""); kind = /pb-c\.h$/ ? "pb-c" : /^sql_/ ? "sql" : /\// ? "OTHER" : "own"; loc[kind] = FNR }
+		/^#include "/ { gsub(/^#include "|".*/, ""); kind = /pb-c\.h$/ ? "pb-c" : /^sql_/ ? "sql" : /\// ? substr($0, 1, index($0, "/") - 1) : "own"; loc[kind] = FNR }
 		END {
 			best = ""
 			for (p in rule) if (index(file, p) == 1 && length(p) > length(best)) best = p

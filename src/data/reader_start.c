@@ -167,7 +167,7 @@ int reader_start(struct reader *r, struct err *err)
 	AUTO_FREE struct start *s = xcalloc(1, sizeof(*s));
 	AUTO(arena_free) struct arena *arena = arena_new();
 	struct catalog_join *joins;
-	cdc_ts t0;
+	cdc_ts t0 = 0;
 	size_t n;
 	int rc;
 
