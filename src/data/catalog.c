@@ -286,6 +286,18 @@ bool coll_wanted(const struct catalog *c, const struct coll *k)
 	return c->conf.wanted(c->conf.arg, db_name(c, k->info->parent), k->info->name);
 }
 
+bool coll_to_create(const struct catalog *c, const struct coll *k, cdc_ts watermark)
+{
+	return !k->known && k->schema && coll_created(c, k) && k->info->created <= watermark && coll_wanted(c, k);
+}
+
+bool partition_is_new(const struct coll *k, const struct item *it)
+{
+	return !it->gone && it->state == STATE_CREATED &&
+	       !has_id(k->known->live, k->known->live_count, it->id) &&
+	       !has_id(k->known->dropped, k->known->dropped_count, it->id);
+}
+
 bool db_to_create(const struct catalog *c, const struct db *d)
 {
 	return d->id != DEFAULT_DB_ID && !d->known && db_alive(c, d->id) && d->info->state != DB_CREATING &&

@@ -451,12 +451,31 @@ void ddl_entry(struct arena *arena, enum kind kind, cdc_ts ts, const Jr__Ddl *dd
 	ret->body = body;
 }
 
+/*
+ * The source writes Drop records in the background, so one may carry a higher timestamp than the creation
+ * of the next one of that name, or in the next database of that name. The drop has to come first (R9): it
+ * is left to the plan, which puts it right before that creation.
+ */
+static bool makes_room(const struct catalog *c, const struct coll *k, cdc_ts ts)
+{
+	if (!coll_over(c, k))
+		return false;
+	for (size_t i = 0; i < c->dirty_count; i++) {
+		const struct coll *n = c->dirty[i];
+
+		if (n != k && coll_to_create(c, n, ts) && STREQ(db_name(c, n->info->parent), k->known->db) &&
+		    (n->info->parent != k->known->db_id || STREQ(n->info->name, k->known->name)))
+			return true;
+	}
+	return false;
+}
+
 int catalog_drop_collection(struct catalog *c, int64_t id, cdc_ts ts, struct arena *arena, struct entry *ret)
 {
 	struct coll *k = coll_find(c, id);
 	const struct known *was;
 
-	if (!k || !k->known || k->known->state != KNOWN_LIVE)
+	if (!k || !k->known || k->known->state != KNOWN_LIVE || makes_room(c, k, ts))
 		return 0;
 	was = k->known;
 	ddl_entry(arena, KIND_DROP_COLLECTION, ts, ddl_new(arena, was->db_id, was->db, id, was->name), 0,
@@ -503,6 +522,23 @@ int known_drop_partition(Jr__KnownCollection *m, int64_t collection_id, int64_t 
 	return 1;
 }
 
+/* The same of partitions. */
+static bool partition_makes_room(const struct catalog *c, const struct coll *k, const Jr__KnownCollection *m,
+				 int64_t id, cdc_ts ts)
+{
+	const char *name = "";
+
+	if (coll_over(c, k) || !partition_over(c, k->id, id))
+		return false;
+	for (size_t i = 0; i < m->ddl->n_partitions; i++)
+		if (m->ddl->partitions[i]->partition_id == id)
+			name = m->ddl->partitions[i]->partition_name;
+	for (const struct item *it = k->items[ITEM_PARTITION]; it; it = it->next)
+		if (partition_is_new(k, it) && it->created <= ts && STREQ(it->name, name))
+			return true;
+	return false;
+}
+
 int catalog_drop_partition(struct catalog *c, int64_t collection_id, int64_t id, cdc_ts ts,
 			   struct arena *arena, struct entry *ret)
 {
@@ -513,7 +549,8 @@ int catalog_drop_partition(struct catalog *c, int64_t collection_id, int64_t id,
 	    !has_id(k->known->live, k->known->live_count, id))
 		return 0;
 	m = known_unpack(k->known, arena);
-	if (!known_drop_partition(m, collection_id, id, ts, false, arena, ret))
+	if (partition_makes_room(c, k, m, id, ts) ||
+	    !known_drop_partition(m, collection_id, id, ts, false, arena, ret))
 		return 0;
 	known_set(c, k, known_new(c, m));
 	return 1;

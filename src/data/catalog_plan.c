@@ -205,11 +205,10 @@ static void create_database(struct plan *p, struct db *d)
 		return;
 	}
 	if (old) {
-		cdc_ts drop_ts = before(p, ts);
-
+		/* all at one time, in order of rank: a collection's Drop record of that time still comes before */
 		if (old->live)
-			drop_contents(p, old, before(p, drop_ts));
-		drop_database(p, old, RANK_EARLY_DROP_DATABASE, drop_ts);
+			drop_contents(p, old, ts);
+		drop_database(p, old, RANK_EARLY_DROP_DATABASE, ts);
 	}
 	m.database = mv__database_info__unpack((ProtobufCAllocator *)&pb, d->info->size, d->info->data);
 	ddl = db_ddl(p, d->id, d->info->name);
@@ -304,13 +303,6 @@ static void create_partition(struct plan *p, struct coll *k, Jr__KnownCollection
 	add_partition(p, m, part);
 }
 
-static bool new_partition(const struct coll *k, const struct item *it)
-{
-	return !it->gone && it->state == STATE_CREATED &&
-	       !has_id(k->known->live, k->known->live_count, it->id) &&
-	       !has_id(k->known->dropped, k->known->dropped_count, it->id);
-}
-
 static bool plan_partitions(struct plan *p, struct coll *k, Jr__KnownCollection *m)
 {
 	bool changed = false;
@@ -318,7 +310,7 @@ static bool plan_partitions(struct plan *p, struct coll *k, Jr__KnownCollection 
 	struct item **v = sorted_items(p, k, ITEM_PARTITION, &n);
 
 	for (size_t i = 0; i < n; i++) {
-		if (!new_partition(k, v[i]))
+		if (!partition_is_new(k, v[i]))
 			continue;
 		if (v[i]->created > p->watermark) {
 			k->again = true;
@@ -451,8 +443,7 @@ static void find_creation(struct plan *p, struct coll *k)
 	k->create_ts = 0;
 	k->planned = true;
 	k->again = false;
-	if (k->known || !k->schema || !coll_created(p->c, k) || k->info->created > p->watermark ||
-	    !coll_wanted(p->c, k))
+	if (!coll_to_create(p->c, k, p->watermark))
 		return;
 	k->create_ts = raised(p, k->info->created);
 	if (!d->first || d->first > k->create_ts)

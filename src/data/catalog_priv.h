@@ -208,6 +208,9 @@ bool coll_created(const struct catalog *c, const struct coll *k);
 bool coll_over(const struct catalog *c, const struct coll *k);
 bool partition_over(const struct catalog *c, int64_t collection_id, int64_t id);
 bool coll_wanted(const struct catalog *c, const struct coll *k);
+/* Not journaled yet, and a plan up to that watermark creates it. */
+bool coll_to_create(const struct catalog *c, const struct coll *k, cdc_ts watermark);
+bool partition_is_new(const struct coll *k, const struct item *it); /* k is known; not journaled yet */
 /* A live collection of that name other than `but`, by the names that were journaled; NULL: none. */
 struct coll *coll_by_name(const struct catalog *c, const char *db, const char *name, const struct coll *but);
 uint64_t name_hash(const char *db, const char *name);

@@ -328,26 +328,28 @@ static bool creates(enum kind k)
 	return k == KIND_CREATE_DATABASE || k == KIND_CREATE_COLLECTION || k == KIND_CREATE_PARTITION;
 }
 
-static void take_record(struct world *w, const struct world_record *r, cdc_ts watermark)
+/* The entry of a drop record, if it gives one; false: none. */
+static bool take_record(struct world *w, const struct world_record *r, struct entry *ret)
 {
-	struct entry *e = &w->entries[w->entry_count];
-
-	if (!r->ts || r->ts > watermark)
-		return;
+	if (!r->ts)
+		return false;
 	if (r->part)
-		w->entry_count +=
-			(size_t)catalog_drop_partition(w->cat, r->coll, r->part, r->ts, w->arena, e);
-	else
-		w->entry_count += (size_t)catalog_drop_collection(w->cat, r->coll, r->ts, w->arena, e);
+		return catalog_drop_partition(w->cat, r->coll, r->part, r->ts, w->arena, ret) > 0;
+	return catalog_drop_collection(w->cat, r->coll, r->ts, w->arena, ret) > 0;
 }
 
-/* Plan and records of one cut, merged as the reader does it; nothing is committed. */
+/* Plan and records of one cut, made and merged as the reader does it; nothing is committed. */
 static UNUSED const char *world_build(struct world *w, cdc_ts watermark)
 {
+	struct entry drops[ARRAY_LEN(w->records)];
+	bool made[ARRAY_LEN(w->records)] = {false};
 	struct catalog_plan plan;
 	size_t p = 0;
 
 	arena_reset(w->arena);
+	for (size_t i = 0; i < w->record_count; i++)
+		if (w->records[i].ts <= watermark)
+			made[i] = take_record(w, &w->records[i], &drops[i]);
 	CHECKF(catalog_plan(w->cat, w->prev, watermark, w->arena, &plan, &w->err) == 0, "%s", w->err.text);
 	w->entries = arena_alloc(w->arena, (plan.entry_count + w->record_count + 1) * sizeof(struct entry));
 	w->entry_count = 0;
@@ -356,7 +358,10 @@ static UNUSED const char *world_build(struct world *w, cdc_ts watermark)
 		       (plan.entries[p].ts < w->records[i].ts ||
 			(plan.entries[p].ts == w->records[i].ts && creates(plan.entries[p].kind))))
 			w->entries[w->entry_count++] = plan.entries[p++];
-		take_record(w, &w->records[i], watermark);
+		if (!made[i] && w->records[i].ts <= watermark)
+			made[i] = take_record(w, &w->records[i], &drops[i]);
+		if (made[i])
+			w->entries[w->entry_count++] = drops[i];
 	}
 	while (p < plan.entry_count)
 		w->entries[w->entry_count++] = plan.entries[p++];

@@ -364,8 +364,8 @@ TEST(R14_restart_after_objects_came_and_went)
 	world_record(w, 200, 210, 151);
 	CUT(w, 200,
 	    "create partition b#200/q@130, create collection c#300@140, drop collection a#100@150, "
-	    "drop partition b#200/p@151, release b#200@200");
-	CUT(w, 300, "drop database x#5@300");
+	    "drop partition b#200/p@151, release b#200@200, drop database x#5@200");
+	CUT(w, 300, "");
 	CUT(w, 400, "");
 	CHECK(!has_row(w, "coll/100"));
 	CHECK(!has_row(w, "db/5"));
@@ -472,7 +472,7 @@ TEST(R2_rollback_then_the_same_calls_give_the_same)
 	world_fence(w, 200);
 	text = xstrdup(world_build(w, 200));
 	rows = rows_text(w);
-	CHECK_STR(text, "drop collection a#100@169, create collection a#300@170, drop partition b#200/p@200, "
+	CHECK_STR(text, "drop collection a#100@160, create collection a#300@170, drop partition b#200/p@200, "
 			"drop collection late#220@200, create index b#200/vi@200, drop database y#6@200");
 	CHECK(strstr(rows, "coll/400="));
 	for (int i = 0; i < 3; i++) {

@@ -208,7 +208,7 @@ TEST(partition_of_the_same_name_waits_for_the_drop_of_the_old_one)
 	put_part(w, 100, 110, "p", 60, STATE_DROPPING);
 	put_part(w, 100, 120, "p", 170, STATE_CREATED);
 	world_record(w, 100, 110, 150);
-	CUT(w, 200, "drop partition a#100/p@169, create partition a#100/p@170");
+	CUT(w, 200, "drop partition a#100/p@150, create partition a#100/p@170");
 	CHECK_INT(w->entries[0].partition_id, 110);
 	CHECK_INT(w->entries[1].partition_id, 120);
 }
@@ -321,7 +321,7 @@ TEST(R9_same_name_new_id_drops_the_old_first)
 	put_coll(w, 1, 100, "a", 50, STATE_DROPPING);
 	make_coll(w, 1, 200, "a", 170);
 	world_record(w, 100, 0, 150);
-	CUT(w, 200, "drop collection a#100@169, create collection a#200@170");
+	CUT(w, 200, "drop collection a#100@150, create collection a#200@170");
 	CHECK_INT(catalog_fate(w->cat, 100, 101, NULL, NULL), CATALOG_DROPPED);
 	CHECK_INT(catalog_fate(w->cat, 200, 201, NULL, NULL), CATALOG_LIVE);
 	CHECK_INT(catalog_id_by_name(w->cat, "default", 7, "a", 1), 200);
@@ -336,6 +336,52 @@ TEST(R9_same_name_new_id_in_the_narrowest_cut)
 	put_coll(w, 1, 100, "a", 50, STATE_DROPPING);
 	make_coll(w, 1, 200, "a", 99);
 	CUT(w, 101, "drop collection a#100@101, create collection a#200@101");
+}
+
+/* The source writes the Drop record in the background: its timestamp can be above a new creation's. */
+TEST(R9_record_of_the_old_id_after_the_new_one_of_the_same_name)
+{
+	WORLD(w);
+
+	make_coll(w, 1, 100, "a", 50);
+	world_cut(w, 100);
+	put_coll(w, 1, 100, "a", 50, STATE_DROPPING);
+	make_coll(w, 1, 200, "a", 150);
+	world_record(w, 100, 0, 151);
+	CUT(w, 200, "drop collection a#100@149, create collection a#200@150");
+	CHECK_INT(catalog_fate(w->cat, 200, 201, NULL, NULL), CATALOG_LIVE);
+	CHECK_INT(catalog_id_by_name(w->cat, "default", 7, "a", 1), 200);
+}
+
+TEST(R9_record_of_a_partition_after_the_new_one_of_the_same_name)
+{
+	WORLD(w);
+
+	make_coll(w, 1, 100, "a", 50);
+	put_part(w, 100, 110, "p", 60, STATE_CREATED);
+	world_cut(w, 100);
+	put_part(w, 100, 110, "p", 60, STATE_DROPPING);
+	put_part(w, 100, 120, "p", 150, STATE_CREATED);
+	world_record(w, 100, 110, 151);
+	CUT(w, 200, "drop partition a#100/p@149, create partition a#100/p@150");
+	CHECK_INT(w->entries[0].partition_id, 110);
+	CHECK_INT(w->entries[1].partition_id, 120);
+}
+
+TEST(R9_record_of_a_dropped_databases_collection_after_the_new_database)
+{
+	WORLD(w);
+
+	put_db(w, 2, "shop", 10, 1);
+	make_coll(w, 2, 100, "a", 50);
+	world_cut(w, 100);
+	put_coll(w, 2, 100, "a", 50, STATE_DROPPING);
+	del_db(w, 2);
+	put_db(w, 3, "shop", 120, 1);
+	make_coll(w, 3, 200, "b", 150);
+	world_record(w, 100, 0, 151);
+	CUT(w, 200, "drop collection a#100@149, drop database shop#2@149, create database shop#3@149, "
+		    "create collection b#200@150");
 }
 
 TEST(R9_record_of_the_old_id_in_an_earlier_cut)
@@ -383,9 +429,7 @@ TEST(database_is_created_before_and_dropped_after_its_collections)
 	del_db(w, 5);
 	CUT(w, 300, "drop database x#5@300");
 	world_record(w, 100, 0, 350);
-	CUT(w, 400, "drop collection a#100@350");
-	CHECK(catalog_pending(w->cat));
-	CUT(w, 401, "drop database y#6@401");
+	CUT(w, 400, "drop collection a#100@350, drop database y#6@400");
 	CHECK(!catalog_pending(w->cat));
 }
 
@@ -415,14 +459,17 @@ TEST(database_of_the_same_name_new_id)
 
 	put_db(w, 5, "x", 1, 1);
 	make_coll(w, 5, 100, "a", 50);
+	make_coll(w, 5, 102, "b", 51);
 	world_cut(w, 100);
 	put_coll(w, 5, 100, "a", 50, STATE_DROPPING);
+	put_coll(w, 5, 102, "b", 51, STATE_DROPPING);
 	del_db(w, 5);
 	put_db(w, 9, "x", 2, 1);
-	CUT(w, 200, ""); /* waits for the record of a#100 */
+	CUT(w, 200, ""); /* waits for the records */
 	world_record(w, 100, 0, 250);
-	CUT(w, 300, "drop collection a#100@250");
-	CUT(w, 400, "drop database x#5@399, create database x#9@400");
+	world_record(w, 102, 0, 300); /* not even at the watermark itself does a drop come after the database's */
+	CUT(w, 300, "drop collection a#100@250, drop collection b#102@300, drop database x#5@300, "
+		    "create database x#9@300");
 }
 
 TEST(database_of_the_same_name_with_a_collection_does_not_wait)
@@ -441,7 +488,7 @@ TEST(database_of_the_same_name_with_a_collection_does_not_wait)
 	world_record(w, 100, 0, 150);
 	world_record(w, 102, 0, 151);
 	CUT(w, 200,
-	    "drop collection a#100@187, drop collection b#102@187, drop database x#5@188, "
+	    "drop collection a#100@150, drop collection b#102@151, drop database x#5@189, "
 	    "create database x#9@189, create collection a#200@190");
 	CUT(w, 300, "");
 	CHECK(!has_row(w, "none"));
