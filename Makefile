@@ -84,6 +84,7 @@ check-asan check-tsan: check-%:
 # the two commands: everything from nothing
 demo:
 	@tests/stack/deps.sh all
+	@$(MAKE) -sq all || echo "building build/release/milvus-cdc"
 	@$(MAKE) -s -j"$$(nproc)" all
 	@tests/demo.sh
 check:
@@ -95,13 +96,14 @@ bench:
 	@$(MAKE) -s -j"$$(nproc)" all bench-programs
 	@tests/bench/bench.sh
 
+C_FILES  = $(shell find include src tests -name '*.[ch]')
 lint:
 	@tests/lint-layers.sh
 	@$(MAKE) -s -j"$$(nproc)" VARIANT=lint-gcc CC=gcc WERROR=1 CFLAGS=-O1 all
 	@$(MAKE) -s -j"$$(nproc)" VARIANT=lint-clang CC=clang WERROR=1 CFLAGS=-O1 all
-	@clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h') && echo "clang-format: ok"
+	@clang-format --dry-run --Werror $(C_FILES) && echo "clang-format: ok"
 fmt:
-	clang-format -i $$(git ls-files '*.c' '*.h')
+	clang-format -i $(C_FILES)
 
 install: all
 	install -D -m 0755 $(B)/milvus-cdc $(DESTDIR)$(prefix)/bin/milvus-cdc

@@ -4,7 +4,9 @@
 
 : "${PROGRAM:=build/release/milvus-cdc}"
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+say() { # bold on a terminal
+	if [ -t 1 ]; then printf '\n\033[1m%s\033[0m\n' "$*"; else printf '\n%s\n' "$*"; fi
+}
 die() {
 	echo "$*" >&2
 	exit 1

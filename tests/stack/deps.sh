@@ -11,7 +11,7 @@ set -euo pipefail
 build="gcc clang clang-format libclang-rt-14-dev make pkg-config sqlite3 protobuf-c-compiler
 	libsqlite3-dev libmicrohttpd-dev libjansson-dev libcurl4-openssl-dev librdkafka-dev
 	libsystemd-dev libssl-dev libprotobuf-c-dev libyaml-dev"
-run="etcd-server etcd-client kcat curl jq maven python3-venv xz-utils"
+run="etcd-server etcd-client kcat curl ca-certificates jq maven python3-venv xz-utils"
 
 case "${1-}" in
 build) wanted=$build ;;
@@ -36,20 +36,38 @@ missing=$(comm -23 <(printf '%s\n' $wanted | sort -u) <(printf '%s\n' "$present"
 [ -n "$missing" ] || exit 0
 
 sudo=
-[ "$(id -u)" = 0 ] || sudo=sudo
+if [ "$(id -u)" != 0 ]; then
+	sudo=sudo
+	if ! command -v sudo >/dev/null; then
+		echo "deps.sh: neither root nor sudo; missing are:" $missing >&2
+		exit 1
+	fi
+fi
 
 # Debian starts a daemon as soon as it is installed. The tests run etcd themselves, so nothing may
 # start now (policy-rc.d) or at the next boot (disable); a policy that is already there is kept.
 policy=/usr/sbin/policy-rc.d
+made_policy=0
+log=$(mktemp)
+cleanup()
+{
+	[ $made_policy = 0 ] || $sudo rm -f $policy
+	rm -f "$log"
+}
+trap cleanup EXIT
 if [ ! -e $policy ]; then
+	made_policy=1
 	printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
 	$sudo chmod 755 $policy
-	trap '$sudo rm -f $policy' EXIT
 fi
 
 echo "deps.sh: installing" $missing
-$sudo apt-get -q update
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends $missing
+if ! { $sudo apt-get -q update && $sudo env DEBIAN_FRONTEND=noninteractive \
+	apt-get -q -y install --no-install-recommends $missing; } </dev/null >"$log" 2>&1; then
+	tail -n 40 "$log" >&2
+	echo "deps.sh: apt-get failed" >&2
+	exit 1
+fi
 
 if grep -qx etcd-server <<<"$missing" && command -v systemctl >/dev/null; then
 	$sudo systemctl disable etcd 2>/dev/null || true

@@ -40,7 +40,7 @@ fetch_kafka() # FOLDER
 	</project>
 	EOF
 	(cd "$1" && mvn -q -B dependency:copy-dependencies -DincludeScope=runtime \
-		-DoutputDirectory=lib >mvn.log) || { cat "$1/mvn.log" >&2 && return 1; }
+		-DoutputDirectory=lib >mvn.log 2>&1 </dev/null) || { cat "$1/mvn.log" >&2 && return 1; }
 	ls "$1"/lib/kafka_2.13-$kafka.jar >/dev/null
 }
 
@@ -104,9 +104,16 @@ mkdir -p "$parts"
 exec 9>"$parts/.lock"
 flock 9
 rm -rf "$parts"/.kafka.?????? "$parts"/.milvus.?????? "$parts"/.pymilvus.?????? # of a killed run
-(part kafka $kafka) &
+# a process group of its own, so that an end of ours can end it with all it started
+set -m
+(part kafka $kafka) </dev/null &
 kafka_job=$!
+set +m
+trap 'kill -- -$kafka_job 2>/dev/null || true' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 (part pymilvus $pymilvus)
 (part milvus $milvus)
 wait $kafka_job
+trap - EXIT
 complete

@@ -15,7 +15,7 @@
 # shell. Settings, all from the environment:
 #
 #   STACK            number of the stack (0): its ports are 21000 + 100 * STACK and following
-#   CDC_STACK_DIR    folder of the run folders (milvus-cdc-stack in TMPDIR)
+#   CDC_STACK_DIR    folder of the run folders (in TMPDIR: milvus-cdc-stack, not root: ...-stack-UID)
 #   CDC_PARTS        cache folder, see parts.sh
 #   TARGET_TT        false: the target takes replicated messages; true: an ordinary Milvus (false)
 #   TARGET_CHANNELS  number of physical channels of the target (4)
@@ -35,7 +35,7 @@ if ! [[ $stack =~ ^(0|[1-9][0-9]?)$ ]]; then
 	echo "stack.sh: STACK is '$stack', must be a number from 0 to 99" >&2
 	exit 64
 fi
-root=${CDC_STACK_DIR:-${TMPDIR:-/tmp}/milvus-cdc-stack}
+root=${CDC_STACK_DIR:-${TMPDIR:-/tmp}/milvus-cdc-stack$([ "$UID" = 0 ] || echo "-$UID")}
 run=$root/$stack
 parts=$("$here/parts.sh" path)
 all="source-etcd target-etcd kafka source target"
@@ -364,9 +364,11 @@ up()
 	start target-etcd
 	(start kafka && ready kafka && ready source-etcd && start source && ready source) &
 	source_job=$!
+	trap 'kill '$source_job' 2>/dev/null || true' EXIT # interrupted: nothing more is started
 	name=
 	(ready target-etcd && start target && ready target) || name=target
 	wait $source_job || name+=" source"
+	trap - EXIT
 	[ -z "$name" ] || die "not up:" $name
 }
 
