@@ -300,6 +300,24 @@ static struct made *make_before_plan(struct reader *r, const struct record *cons
 	return made;
 }
 
+/*
+ * The records of the cut, at most about CUT_BYTES of them; *watermark is lowered to what fits. Never to one
+ * step above the last cut: that is the sign of the idle cut, at which the catalog derives drops since no
+ * record can come (R5), but here the rest of a backlog does.
+ */
+static size_t collect(struct reader *r, cdc_ts *watermark, const struct record *const **ret, size_t *dups)
+{
+	cdc_ts fits = *watermark;
+	size_t n = merger_collect(&r->merger, &fits, CUT_BYTES, ret, dups);
+
+	if (fits < *watermark && fits == r->prev + 1) {
+		fits = r->prev + 2;
+		n = merger_collect(&r->merger, &fits, SIZE_MAX, ret, dups);
+	}
+	*watermark = fits;
+	return n;
+}
+
 int reader_build(struct reader *r, cdc_ts watermark, struct err *err)
 {
 	const struct record *const *order;
@@ -311,7 +329,7 @@ int reader_build(struct reader *r, cdc_ts watermark, struct err *err)
 	int rc;
 
 	arena_reset(r->arena);
-	n = merger_collect(&r->merger, &watermark, CUT_BYTES, &order, &dups);
+	n = collect(r, &watermark, &order, &dups);
 	made = make_before_plan(r, order, n);
 	if ((rc = catalog_plan(r->catalog, r->prev, watermark, r->arena, &plan, err)) < 0) {
 		catalog_rollback(r->catalog);

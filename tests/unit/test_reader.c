@@ -172,6 +172,31 @@ TEST(R5_a_silent_ending_pchannel_does_not_stall_the_rest)
 	rig_done(g);
 }
 
+TEST(R5_no_drop_is_derived_inside_a_backlog)
+{
+	struct rig *g = rig_new();
+
+	rig_create(g, 100, "a", T(-500), "dml_0", "dml_1");
+	rig_create(g, 200, "b", T(-400), "dml_0", NULL);
+	rig_tick_all(g, T(0));
+	rig_start(g);
+	rig_put(g, rig_find(g, 100), STATE_DROPPING);
+	rig_oracle(g, 1000);
+	for (int i = 0; i < 5; i++) /* each fills a cut, on timestamps that follow each other */
+		rig_data(g, KIND_INSERT, 100, 0, 0, T(100) + (cdc_ts)i, 1, 3 << 20);
+	rig_tick(g, "dml_1", T(600));
+	rig_steps(g, 250); /* no tick: longer than a Drop record is waited for */
+	CHECK(rig_clock() - 1000000 > SILENT_MS + DROP_WAIT_MS);
+	CHECK_INT(g->r->prev, T(0));
+	rig_drop_record(g, 100, 0, 0, T(500));
+	rig_tick(g, "dml_0", T(600));
+	rig_run(g, T(600));
+	rig_journal_is(g, T(0),
+		       "insert a@100, insert a@100+1, insert a@100+2, insert a@100+3, insert a@100+4, "
+		       "drop collection a@500");
+	rig_done(g);
+}
+
 TEST(R5_a_silent_pchannel_that_still_lives_is_waited_for)
 {
 	struct rig *g = plain();
