@@ -14,9 +14,9 @@
 struct cutter {
 	/* read-only for others */
 	char pchannel[PCHANNEL_MAX];
-	bool ticking;       /* false: a topic without ticks (the replicate topic) */
-	cdc_ts tick;        /* T(P): everything at or below has been read */
-	size_t bytes;       /* of kept records */
+	bool ticking;        /* false: a topic without ticks (the replicate topic) */
+	cdc_ts tick;         /* T(P): everything at or below has been read */
+	size_t bytes;        /* of kept records */
 	struct record *kept; /* above the last cut, in the order of reading */
 	size_t kept_count;
 	cdc_ts low;         /* records at or below were discarded: position's ts at the start, then cuts */
@@ -24,7 +24,7 @@ struct cutter {
 
 	/* private */
 	size_t kept_cap;
-	struct position at; /* next: after the last record read; guard: the last one */
+	struct position at;   /* next: after the last record read; guard: the last one */
 	struct mq_id tick_id; /* the message that T(P) is from; not set before one came */
 };
 

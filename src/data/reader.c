@@ -42,7 +42,8 @@ static int restore(struct reader *r, struct err *err)
 		bool ticking = !STREQ(positions[i].pchannel, r->source_conf->replicate_chan);
 
 		if (merger_join(&r->merger, &positions[i], ticking) < 0)
-			return err_set(err, ERR_JOURNAL_BAD, "journal has more than %d positions", MERGER_MAX);
+			return err_set(err, ERR_JOURNAL_BAD, "journal has more than %d positions",
+				       MERGER_MAX);
 	}
 	r->prev = journal_watermark(r->c.journal);
 	return 0;
@@ -164,7 +165,8 @@ static int silence(struct reader *r, struct err *err)
 
 		if (ch->used && ch->cutter.ticking && !ch->closed && ch->cutter.tick == low)
 			return err_set(err, ERR_SOURCE_WAIT,
-				       "no time tick on pchannel %s for %lld s: is the source Milvus running, and is its "
+				       "no time tick on pchannel %s for %lld s: is the source Milvus "
+				       "running, and is its "
 				       "common.ttMsgEnabled true?",
 				       ch->cutter.pchannel, (long long)(silent / 1000));
 	}

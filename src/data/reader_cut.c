@@ -22,7 +22,8 @@ static int join_one(struct reader *r, const struct catalog_join *join, struct er
 		return err_set(err, ERR_SOURCE_FORMAT, "pchannel name of %zu bytes", strlen(join->pchannel));
 	snprintf(pos.pchannel, sizeof(pos.pchannel), "%s", join->pchannel);
 	if (!join->start)
-		return err_set(err, ERR_SOURCE_FORMAT, "collection %lld has no start position for pchannel %s",
+		return err_set(err, ERR_SOURCE_FORMAT,
+			       "collection %lld has no start position for pchannel %s",
 			       (long long)join->collection_id, join->pchannel);
 	if ((rc = r->c.source->start_id(join->start, join->start_size, &pos.next, err)) < 0)
 		return rc;
@@ -69,9 +70,11 @@ static int close_silent(struct reader *r, struct err *err)
 		struct mq_id first, end;
 
 		if (!ch->used || !ch->assigned || ch->closed || !ch->cutter.ticking || ch->paused ||
-		    now - ch->tick_moved_ms < SILENT_MS || !catalog_pchannel_ending(r->catalog, ch->cutter.pchannel))
+		    now - ch->tick_moved_ms < SILENT_MS ||
+		    !catalog_pchannel_ending(r->catalog, ch->cutter.pchannel))
 			continue;
-		rc = r->c.source->bounds(r->source, ch->cutter.pchannel, BOUNDS_TIMEOUT_MS, &first, &end, err);
+		rc = r->c.source->bounds(r->source, ch->cutter.pchannel, BOUNDS_TIMEOUT_MS, &first, &end,
+					 err);
 		if (rc < 0)
 			return rc;
 		if (mq_id_cmp(ch->cutter.at.next, end) >= 0)
@@ -176,7 +179,8 @@ static int data_entry(struct reader *r, const struct record *rec, bool planned, 
 }
 
 /* A Flush names collections; each becomes an entry of its own. Returns how many were written to e. */
-static size_t flush_entries(struct reader *r, const struct record *rec, bool planned, struct entry *e, size_t max)
+static size_t flush_entries(struct reader *r, const struct record *rec, bool planned, struct entry *e,
+			    size_t max)
 {
 	struct decode_flush flush;
 	struct err ignored;
@@ -209,7 +213,8 @@ static size_t flush_entries(struct reader *r, const struct record *rec, bool pla
  * same name the plan is going to create (R9), so the content of a cut does not depend on where the cut
  * before it ended (R12). After it the catalog has what this cut creates.
  */
-static size_t record_entries(struct reader *r, const struct record *rec, bool planned, struct entry *e, size_t max)
+static size_t record_entries(struct reader *r, const struct record *rec, bool planned, struct entry *e,
+			     size_t max)
 {
 	const char *pchannel = r->merger.channels[rec->pchannel].cutter.pchannel;
 	size_t n = 0;

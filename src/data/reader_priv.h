@@ -10,13 +10,13 @@
 #include <stdatomic.h>
 
 #define READ_BATCH 256
-#define CUT_BYTES ((size_t)4 << 20)  /* bodies in one journal transaction */
-#define CUT_GATHER_MS 200            /* behind: gather up to CUT_BYTES for so long */
-#define SILENT_MS 5000               /* no tick for so long on an ending pchannel: R5 */
-#define SILENT_TOLD_MS 15000         /* no tick for so long: health says so (R27) */
-#define ASSIGN_TIMEOUT_MS 1500 /* a stop must not wait longer */
+#define CUT_BYTES ((size_t)4 << 20) /* bodies in one journal transaction */
+#define CUT_GATHER_MS 200           /* behind: gather up to CUT_BYTES for so long */
+#define SILENT_MS 5000              /* no tick for so long on an ending pchannel: R5 */
+#define SILENT_TOLD_MS 15000        /* no tick for so long: health says so (R27) */
+#define ASSIGN_TIMEOUT_MS 1500      /* a stop must not wait longer */
 #define BOUNDS_TIMEOUT_MS 1500
-#define REPLICATE_RETRY_MS 5000      /* the replicate topic may not exist yet */
+#define REPLICATE_RETRY_MS 5000 /* the replicate topic may not exist yet */
 #define TRIM_MS 5000
 
 struct reader {
@@ -32,7 +32,7 @@ struct reader {
 	struct merger merger;
 	cdc_ts prev; /* watermark of the last journaled cut */
 	struct record batch[READ_BATCH];
-	bool behind; /* the last read was full: more is waiting */
+	bool behind;         /* the last read was full: more is waiting */
 	struct arena *arena; /* of the pending cut */
 	struct cut pending;  /* R2: built, not yet journaled; nothing is read meanwhile */
 	bool has_pending;

@@ -27,7 +27,8 @@ struct start {
 };
 
 /* Reads [from, end) of one pchannel for its last tick. */
-static int scan_tail(struct reader *r, struct start *s, struct start_channel *ch, struct mq_id from, struct err *err)
+static int scan_tail(struct reader *r, struct start *s, struct start_channel *ch, struct mq_id from,
+		     struct err *err)
 {
 	struct position pos = {.next = from};
 	struct mq_id at = from;
@@ -39,8 +40,9 @@ static int scan_tail(struct reader *r, struct start *s, struct start_channel *ch
 	while (mq_id_cmp(at, ch->end) < 0) {
 		if (r->clock_ms() > s->deadline) {
 			r->c.source->unassign(r->source, 0);
-			return err_set(err, ERR_SOURCE_LOST, "pchannel %s: its last %llu messages did not arrive in time",
-				       ch->name, (unsigned long long)(ch->end.lo - from.lo));
+			return err_set(err, ERR_SOURCE_LOST,
+				       "pchannel %s: its last %llu messages did not arrive in time", ch->name,
+				       (unsigned long long)(ch->end.lo - from.lo));
 		}
 		n = r->c.source->read(r->source, r->batch, READ_BATCH, 100, err);
 		for (int i = 0; i < n; i++) {
@@ -105,10 +107,12 @@ static int find_t0(struct reader *r, struct start *s, cdc_ts *ret, struct err *e
 		int rc;
 
 		if (r->clock_ms() > s->deadline)
-			return err_set(err, ERR_SOURCE_WAIT, "the source's catalog did not come to rest in time");
+			return err_set(err, ERR_SOURCE_WAIT,
+				       "the source's catalog did not come to rest in time");
 		rc = catalog_fence(r->catalog, t0, err);
 		if (rc == -ERR_SOURCE_WAIT) { /* a collection is just being created */
-			r->c.source->read(r->source, r->batch, READ_BATCH, 50, NULL); /* nothing is assigned: waits */
+			r->c.source->read(r->source, r->batch, READ_BATCH, 50,
+					  NULL); /* nothing is assigned: waits */
 			continue;
 		}
 		if (rc < 0)
@@ -116,7 +120,8 @@ static int find_t0(struct reader *r, struct start *s, cdc_ts *ret, struct err *e
 		n = catalog_joins(r->catalog, UINT64_MAX, arena, &joins);
 		for (size_t i = 0; i < n; i++)
 			if (!channel_of(s, joins[i].pchannel))
-				return err_set(err, ERR_SOURCE_FORMAT, "source has more than %d pchannels", MERGER_MAX);
+				return err_set(err, ERR_SOURCE_FORMAT, "source has more than %d pchannels",
+					       MERGER_MAX);
 		for (size_t i = 0; i < s->count; i++) {
 			if (!s->channel[i].seen && (rc = find_tick(r, s, &s->channel[i], err)) < 0)
 				return rc;
@@ -136,7 +141,8 @@ static int join_at_t0(struct reader *r, const struct start_channel *ch, cdc_ts t
 	int rc;
 
 	memcpy(pos.pchannel, ch->name, sizeof(pos.pchannel));
-	rc = r->c.source->at_time(r->source, ch->name, ts_ms(t0) - START_MARGIN_MS, BOUNDS_TIMEOUT_MS, &pos.next, err);
+	rc = r->c.source->at_time(r->source, ch->name, ts_ms(t0) - START_MARGIN_MS, BOUNDS_TIMEOUT_MS,
+				  &pos.next, err);
 	if (rc < 0)
 		return rc;
 	if (mq_id_cmp(pos.next, ch->first) < 0)

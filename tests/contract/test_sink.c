@@ -13,7 +13,7 @@
 
 struct side {
 	const struct sink_ops *ops;
-	size_t (*calls)(void);           /* made to the target so far */
+	size_t (*calls)(void);            /* made to the target so far */
 	void (*fail)(int nth, bool done); /* the nth call from now is lost, before or after it was done */
 };
 
@@ -159,7 +159,8 @@ static int write_window(int n)
 {
 	struct entry *e = arena_alloc(fx.k->arena, (size_t)(n + 1) * sizeof(*e));
 	cdc_ts *out = arena_alloc(fx.k->arena, (size_t)(n + 1) * sizeof(*out));
-	struct sink_window w = {.entries = e, .out = out, .count = (size_t)n, .version = 1, .merge_limit = 1 << 20};
+	struct sink_window w = {
+		.entries = e, .out = out, .count = (size_t)n, .version = 1, .merge_limit = 1 << 20};
 	struct sink_refusal *refused = NULL;
 	size_t count = 99;
 	int rc;

@@ -312,7 +312,8 @@ TEST(script_at_time_is_the_first_message_not_before_it)
 	ticks("a", 1, 3); /* at 1001, 1002, 1003 */
 	for (size_t i = 0; i < ARRAY_LEN(at_ms); i++) {
 		CHECKF(fx.ops->at_time(fx.s, "a", at_ms[i].ms, 5000, &id, &fx.err) == 0, "%s", fx.err.text);
-		CHECKF(id.lo == at_ms[i].want, "%lld: %llu", (long long)at_ms[i].ms, (unsigned long long)id.lo);
+		CHECKF(id.lo == at_ms[i].want, "%lld: %llu", (long long)at_ms[i].ms,
+		       (unsigned long long)id.lo);
 	}
 	finish();
 }
@@ -323,7 +324,8 @@ CONTRACT(a_start_position_is_eight_bytes_little_endian)
 
 	CHECK(fx.ops->start_id((const uint8_t *)"\x0f\x01\0\0\0\0\0\0", 8, &id, &fx.err) == 0);
 	CHECK(id.hi == 0 && id.lo == 0x10f);
-	CHECK_INT(fx.ops->start_id((const uint8_t *)"\x0f\0\0\0\0\0\0\0\0", 9, &id, &fx.err), -ERR_SOURCE_FORMAT);
+	CHECK_INT(fx.ops->start_id((const uint8_t *)"\x0f\0\0\0\0\0\0\0\0", 9, &id, &fx.err),
+		  -ERR_SOURCE_FORMAT);
 	CHECK_INT(fx.ops->start_id((const uint8_t *)"\xff\xff\xff\xff\xff\xff\xff\xff", 8, &id, &fx.err),
 		  -ERR_SOURCE_FORMAT);
 	CHECK(id.lo == 0x10f);

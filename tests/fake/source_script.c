@@ -134,7 +134,8 @@ static int fault(struct broker *b, struct err *err)
 		b->fail_for--;
 	else
 		b->fail_at = b->fail_for = 0;
-	return err_set(err, b->fail_code ? b->fail_code : ERR_SOURCE_LOST, "script: told to fail at call %d", b->calls);
+	return err_set(err, b->fail_code ? b->fail_code : ERR_SOURCE_LOST, "script: told to fail at call %d",
+		       b->calls);
 }
 
 static int open_(struct source **ret, const struct conf_source *conf, struct err *err)
@@ -157,8 +158,8 @@ static void close_(struct source *s)
 	free(s);
 }
 
-static int bounds(struct source *s, const char *pchannel, int timeout_ms, struct mq_id *first, struct mq_id *end,
-		  struct err *err)
+static int bounds(struct source *s, const char *pchannel, int timeout_ms, struct mq_id *first,
+		  struct mq_id *end, struct err *err)
 {
 	struct broker_topic *t = find(s->broker, pchannel);
 	int rc;
@@ -208,17 +209,18 @@ static int check(const struct broker_topic *t, const struct position *pos, struc
 	if (!t && next == 0 && !pos->guard.set)
 		return err_set(err, ERR_SOURCE_WAIT, "%s: no such topic yet", pos->pchannel);
 	if (!t)
-		return err_set(err, ERR_POSITION_GONE, "%s: %llu is wanted, there is no such topic", pos->pchannel,
-			       (unsigned long long)next);
+		return err_set(err, ERR_POSITION_GONE, "%s: %llu is wanted, there is no such topic",
+			       pos->pchannel, (unsigned long long)next);
 	if (next < t->first || next > t->count || (pos->guard.set && guard >= t->count))
-		return err_set(err, ERR_POSITION_GONE, "%s: %llu is wanted, it holds %llu up to %zu", pos->pchannel,
-			       (unsigned long long)next, (unsigned long long)t->first, t->count);
+		return err_set(err, ERR_POSITION_GONE, "%s: %llu is wanted, it holds %llu up to %zu",
+			       pos->pchannel, (unsigned long long)next, (unsigned long long)t->first,
+			       t->count);
 	if (!pos->guard.set || guard < t->first)
 		return 0;
 	m = &t->messages[guard];
 	if (m->time_ms != pos->guard.time_ms || hash64(0, m->body, m->size) != pos->guard.hash)
-		return err_set(err, ERR_POSITION_GONE, "%s: %llu is wanted, but %llu is another message", pos->pchannel,
-			       (unsigned long long)next, (unsigned long long)guard);
+		return err_set(err, ERR_POSITION_GONE, "%s: %llu is wanted, but %llu is another message",
+			       pos->pchannel, (unsigned long long)next, (unsigned long long)guard);
 	return 0;
 }
 

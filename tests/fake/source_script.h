@@ -22,7 +22,7 @@ struct broker_message {
 
 struct broker {
 	struct broker_topic {
-		char name[PCHANNEL_MAX]; /* "": free */
+		char name[PCHANNEL_MAX];         /* "": free */
 		struct broker_message *messages; /* by offset; the trimmed ones are empty */
 		size_t count, cap;
 		uint64_t first;
@@ -31,16 +31,16 @@ struct broker {
 
 	/* behaviour */
 	int64_t now_ms;
-	size_t read_max;  /* records of one read; 0: as many as asked for */
-	unsigned seed;    /* 0: topic after topic; else mixed, and batches of any size up to read_max */
-	int fail_at;      /* the Nth call from now fails (1: the next one); 0: none */
-	int fail_for;     /* and so many calls in all; 0: one */
-	int fail_code;    /* with this ERR_* */
+	size_t read_max; /* records of one read; 0: as many as asked for */
+	unsigned seed;   /* 0: topic after topic; else mixed, and batches of any size up to read_max */
+	int fail_at;     /* the Nth call from now fails (1: the next one); 0: none */
+	int fail_for;    /* and so many calls in all; 0: one */
+	int fail_code;   /* with this ERR_* */
 
 	/* what was asked */
 	int calls, reads, assigns;
-	int handles;     /* open ones */
-	int records_out; /* not released yet */
+	int handles;       /* open ones */
+	int records_out;   /* not released yet */
 	size_t paused_max; /* most topics that were paused at once */
 };
 

@@ -133,11 +133,14 @@ static int each_call(struct failing f, const char *what)
 
 TEST(R1_R2_a_lost_source_at_any_call)
 {
-	int n = each_call((struct failing){PART_SOURCE, 0, 1, ERR_SOURCE_LOST, FAULT_NONE, false}, "source call");
+	int n = each_call((struct failing){PART_SOURCE, 0, 1, ERR_SOURCE_LOST, FAULT_NONE, false},
+			  "source call");
 
 	CHECKF(n > 10, "only %d calls", n);
-	each_call((struct failing){PART_SOURCE, 0, 4, ERR_SOURCE_LOST, FAULT_NONE, false}, "four source calls from");
-	each_call((struct failing){PART_SOURCE, 0, 1, ERR_SOURCE_LOST, FAULT_NONE, true}, "killed at source call");
+	each_call((struct failing){PART_SOURCE, 0, 4, ERR_SOURCE_LOST, FAULT_NONE, false},
+		  "four source calls from");
+	each_call((struct failing){PART_SOURCE, 0, 1, ERR_SOURCE_LOST, FAULT_NONE, true},
+		  "killed at source call");
 }
 
 TEST(R4_a_lost_etcd_at_any_call)
@@ -145,7 +148,8 @@ TEST(R4_a_lost_etcd_at_any_call)
 	int n = each_call((struct failing){PART_ETCD, 0, 1, ERR_SOURCE_LOST, FAULT_NONE, false}, "etcd call");
 
 	CHECKF(n > 3, "only %d calls", n);
-	each_call((struct failing){PART_ETCD, 0, 1, ERR_SOURCE_AUTH, FAULT_NONE, true}, "killed at etcd call");
+	each_call((struct failing){PART_ETCD, 0, 1, ERR_SOURCE_AUTH, FAULT_NONE, true},
+		  "killed at etcd call");
 }
 
 TEST(R2_J1_a_failing_disk_at_any_call)
@@ -208,8 +212,8 @@ TEST(R3_a_start_that_fails_at_any_call_can_be_tried_again)
 				rc = rig_try_start(g);
 			hit = fired(g, &f);
 			g->broker->fail_at = g->w.etcd->fail_at = 0; /* the start alone */
-			CHECKF(rc == 0 || (hit && err_policy(-rc) == ERR_RETRY), "part %d call %d: %s", part, nth,
-			       g->err.text);
+			CHECKF(rc == 0 || (hit && err_policy(-rc) == ERR_RETRY), "part %d call %d: %s", part,
+			       nth, g->err.text);
 			if (rc < 0) { /* the caller removes the folder and tries anew */
 				rig_close(g);
 				kit_dir();

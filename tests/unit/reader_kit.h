@@ -231,8 +231,8 @@ static UNUSED void rig_oracle(struct rig *g, int64_t ms)
 }
 
 /* A new collection, in state Creating; p1 NULL: one shard. The pchannels exist from then on. */
-static UNUSED struct rig_coll *rig_creating(struct rig *g, int64_t id, const char *name, cdc_ts ts, const char *p0,
-					    const char *p1)
+static UNUSED struct rig_coll *rig_creating(struct rig *g, int64_t id, const char *name, cdc_ts ts,
+					    const char *p0, const char *p1)
 {
 	struct rig_coll *c = &g->colls[g->coll_count++];
 
@@ -249,7 +249,8 @@ static UNUSED struct rig_coll *rig_creating(struct rig *g, int64_t id, const cha
 	return c;
 }
 
-static UNUSED void rig_create(struct rig *g, int64_t id, const char *name, cdc_ts ts, const char *p0, const char *p1)
+static UNUSED void rig_create(struct rig *g, int64_t id, const char *name, cdc_ts ts, const char *p0,
+			      const char *p1)
 {
 	rig_put(g, rig_creating(g, id, name, ts, p0, p1), STATE_CREATED);
 }
@@ -272,8 +273,8 @@ static void rig_base(struct rig *g, struct buf *b, int type, cdc_ts ts, bool rep
 }
 
 /* Data of one shard with `pad` bytes more; part 0: the default one. */
-static UNUSED void rig_data(struct rig *g, enum kind kind, int64_t id, int shard, int64_t part, cdc_ts ts, int rows,
-			    size_t pad)
+static UNUSED void rig_data(struct rig *g, enum kind kind, int64_t id, int shard, int64_t part, cdc_ts ts,
+			    int rows, size_t pad)
 {
 	const struct rig_coll *c = rig_find(g, id);
 	AUTO_BUF struct buf b = {0}, list = {0};
@@ -377,7 +378,8 @@ static UNUSED void rig_start(struct rig *g)
 static UNUSED void rig_run(struct rig *g, cdc_ts ts)
 {
 	for (int i = 0; g->r->prev < ts; i++) {
-		CHECKF(i < 2000, "%lld ms short of the watermark", (long long)(ts_ms(ts) - ts_ms(g->r->prev)));
+		CHECKF(i < 2000, "%lld ms short of the watermark",
+		       (long long)(ts_ms(ts) - ts_ms(g->r->prev)));
 		CHECKF(rig_step(g) >= 0, "%s", g->err.text);
 	}
 }
@@ -431,8 +433,9 @@ static UNUSED const char *rig_tell(struct rig *g, cdc_ts above, bool whole)
 			if (e->ts <= above)
 				continue;
 			if (!whole) {
-				buf_addf(&g->text, "%s%s %s@%lld", g->text.len ? ", " : "", kind_name(e->kind),
-					 e->collection, (long long)(ts_ms(e->ts) - ORIGIN_MS));
+				buf_addf(&g->text, "%s%s %s@%lld", g->text.len ? ", " : "",
+					 kind_name(e->kind), e->collection,
+					 (long long)(ts_ms(e->ts) - ORIGIN_MS));
 				if (logical)
 					buf_addf(&g->text, "+%d", logical);
 				continue;
@@ -459,8 +462,8 @@ static UNUSED void rig_same(const char *got, const char *want, const char *what,
 			line = i + 1;
 		i++;
 	}
-	CHECKF(got[i] == want[i], "%s %d:\n#  got  %.*s\n#  want %.*s\n", what, n, (int)strcspn(got + line, "\n"),
-	       got + line, (int)strcspn(want + line, "\n"), want + line);
+	CHECKF(got[i] == want[i], "%s %d:\n#  got  %.*s\n#  want %.*s\n", what, n,
+	       (int)strcspn(got + line, "\n"), got + line, (int)strcspn(want + line, "\n"), want + line);
 }
 
 static UNUSED bool rig_has_position(struct rig *g, const char *pchannel, struct position *ret)

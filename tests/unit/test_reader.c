@@ -298,8 +298,7 @@ TEST(R9_a_name_dropped_and_made_again_in_one_cut)
 	rig_insert(g, 200, 0, T(40));
 	rig_tick_all(g, T(50));
 	rig_run(g, T(50));
-	rig_journal_is(g, T(0),
-		       "insert a@10, drop collection a@20, create collection a@30, insert a@40");
+	rig_journal_is(g, T(0), "insert a@10, drop collection a@20, create collection a@30, insert a@40");
 	rig_done(g);
 }
 
@@ -317,8 +316,7 @@ TEST(R9_a_name_dropped_and_made_again_across_cuts)
 	rig_insert(g, 200, 0, T(40));
 	rig_tick_all(g, T(50));
 	rig_run(g, T(50));
-	rig_journal_is(g, T(0),
-		       "insert a@10, drop collection a@20, create collection a@30, insert a@40");
+	rig_journal_is(g, T(0), "insert a@10, drop collection a@20, create collection a@30, insert a@40");
 	rig_done(g);
 }
 
@@ -337,8 +335,9 @@ TEST(R9_a_partition_dropped_and_made_again_in_one_cut)
 	rig_data(g, KIND_INSERT, 100, 0, 160, T(40), 1, 0);
 	rig_tick_all(g, T(50));
 	rig_run(g, T(50));
-	rig_journal_is(g, T(0),
-		       "create partition a@5, insert a@10, drop partition a@20, create partition a@30, insert a@40");
+	rig_journal_is(
+		g, T(0),
+		"create partition a@5, insert a@10, drop partition a@20, create partition a@30, insert a@40");
 	rig_done(g);
 }
 

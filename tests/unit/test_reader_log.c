@@ -22,7 +22,7 @@ struct users {
 	int64_t now, next_id;
 	int64_t tick[PCHANNELS];
 	struct {
-		int64_t id, part; /* part 0: none */
+		int64_t id, part;        /* part 0: none */
 		int64_t made, part_made; /* phase */
 	} live[8];
 	int count, phase;
@@ -64,7 +64,8 @@ static void create(struct rig *g, struct users *u)
 		if (STREQ(rig_find(g, u->live[i].id)->name, name))
 			return;
 	u->now++;
-	rig_create(g, u->next_id, name, T(u->now), pchannel_name[first], pchannel_name[(first + 1) % PCHANNELS]);
+	rig_create(g, u->next_id, name, T(u->now), pchannel_name[first],
+		   pchannel_name[(first + 1) % PCHANNELS]);
 	memset(&u->live[u->count], 0, sizeof(u->live[0]));
 	u->live[u->count].made = u->phase;
 	u->live[u->count++].id = u->next_id;
