@@ -24,7 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
+from threading import Event, Timer
 
 HERE = Path(__file__).resolve().parent
 LIB = HERE.parent / "e2e/lib"
@@ -328,6 +328,13 @@ class Points:
         self.load: Process | None = None
         self.seed = 0
         self.missed: list[str] = []
+        self.filled = 0
+        schema = CollectionSchema([field("id"), FieldSchema("v", DataType.FLOAT_VECTOR, dim=128)])
+        if utility.has_collection("fat", using="source"):
+            utility.drop_collection("fat", using="source")
+        self.fill = Collection("fat", schema, using="source", num_shards=1)
+        self.fill.create_index("v", {"index_type": "FLAT", "metric_type": "L2", "params": {}})
+        self.fill.load()
 
     def under_load(self) -> None:
         if self.load and self.load.over():
@@ -342,22 +349,41 @@ class Points:
         self.cdc.launch(point)
         process = self.cdc.process
         assert process
+        timer = Timer(seconds, process.terminate)
+        timer.start()
         with contextlib.suppress(Exception):
             self.cdc.answers()
             meanwhile()
+        timer.cancel()
         try:
             process.wait(seconds)
-            assert process.returncode == -signal.SIGKILL, f"{point}: {process.returncode} {self.cdc.tail()}"
-            self.tally.add(point)
         except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
             self.missed.append(point)
-            self.cdc.end(signal.SIGKILL)
+        else:
+            if process.returncode == 0:  # the timer's SIGTERM
+                self.missed.append(point)
+            else:
+                assert process.returncode == -signal.SIGKILL, f"{point}: {process.returncode} {self.cdc.tail()}"
+                self.tally.add(point)
         self.cdc.process = None
+
+    def fat(self) -> None:
+        """A megabyte at a time, so that segments come and go."""
+        process = self.cdc.process
+        assert process
+        while process.poll() is None:
+            self.fill.insert([[*range(self.filled, self.filled + 2_000)], [[1.0 / (self.filled + 1)] * 128] * 2_000])
+            self.filled += 2_000
 
     def walk(self, n: int) -> bool:
         for point in DATA_POINTS:
             self.under_load()
-            self.dies(f"{point}:{n}", 25)
+            if point.startswith("journal_") and point not in ("journal_written", "journal_committed"):
+                self.dies(f"{point}:{n}", 25, self.fat)
+            else:
+                self.dies(f"{point}:{n}", 25)
         self.cdc.launch()
         if self.load:
             self.load.rows()
@@ -373,6 +399,8 @@ class Points:
         """A name taken on the target puts the collection on hold; with the name free again it is replayed."""
         for point in REPLAY_POINTS:
             name = f"held_{point}_{n}"
+            if utility.has_collection(name, using="source"):
+                utility.drop_collection(name, using="source")
             other = CollectionSchema([field("key"), FieldSchema("w", DataType.FLOAT_VECTOR, dim=2)])
             Collection(name, other, using="target")
             schema = CollectionSchema([field("id"), FieldSchema("v", DataType.FLOAT_VECTOR, dim=64)])
@@ -419,11 +447,11 @@ def field(name: str) -> FieldSchema:
     return FieldSchema(name, DataType.INT64, is_primary=True)
 
 
-def all_points(cdc: Victim) -> int:
-    points = Points(cdc)
-    equal = True
+def all_points(cdc: Victim, times: list[int]) -> int:
     connections.connect("source", uri=SOURCE)
     connections.connect("target", uri=TARGET)
+    points = Points(cdc)
+    equal = True
     try:
         for point in ("task_row", "task_folder"):
             points.create(point)
@@ -431,7 +459,7 @@ def all_points(cdc: Victim) -> int:
         cdc.answers()
         cdc.task = cdc.create()
         cdc.end(signal.SIGKILL)
-        for n in TIMES:
+        for n in times:
             equal = equal and points.walk(n)
             cdc.end(signal.SIGKILL)
             equal = equal and points.replay(n)
@@ -455,6 +483,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--points", action="store_true")
+    parser.add_argument("--times", type=int, nargs="+", default=TIMES, help="of --points")
     parser.add_argument("--program", default=str(ROOT / "build/test/milvus-cdc"))
     parser.add_argument("--client", metavar="PREFIX", help=argparse.SUPPRESS)
     parser.add_argument("--rows", type=int, default=2_000, help=argparse.SUPPRESS)
@@ -468,7 +497,7 @@ def main() -> int:
     if not args.folder:
         parser.error("FOLDER is missing")
     if args.points:
-        return all_points(Victim(args.folder.resolve(), args.program, "0s"))
+        return all_points(Victim(args.folder.resolve(), args.program, "0s"), args.times)
     return random_faults(Victim(args.folder.resolve(), args.program, "7d"), args.seed, args.minutes)
 
 
