@@ -265,6 +265,10 @@ start_milvus() # PART
 {
 	local dir=$run/$1 from=$parts/milvus-2.3.5
 
+	# the server insists on one of these two; another user's run may have left them
+	{ mkdir -p /run/milvus && [ -w /run/milvus ]; } 2>/dev/null ||
+		{ mkdir -p /tmp/milvus && [ -w /tmp/milvus ]; } 2>/dev/null ||
+		die "$1: can write neither to /run/milvus nor to /tmp/milvus; remove /tmp/milvus or run as root"
 	mkdir -p "$dir/config" "$dir/logs"
 	cp "$from/glog.conf" "$dir/config/"
 	# Placeholders get their defaults, our settings replace lines; one that fits no line is an error.
