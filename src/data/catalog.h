@@ -76,14 +76,14 @@ struct catalog_plan {
  * Drops of collections and partitions come from their records (catalog_drop_*); one whose record does
  * not come although etcd has said Dropping or gone for 10 s is derived here at the watermark (R5), but
  * only when all that the source wrote before that fence was cut (a backlog is read first), or when
- * watermark is prev + 1: an idle cut, nothing is read, no record can come. An ID that is to be created
+ * the caller says that the cut is idle: no pchannel is live, no record can come. An ID that is to be created
  * under the name of another live known ID first drops that (R9), if etcd says that one is over; one
  * that was renamed at the source is left alone, and the applier has to refuse the new one. The same for
  * databases: see catalog_plan.c. prev 0 is the start of the task (T0): entries are marked
  * existed. `known` changes only tentatively: catalog_commit() after the journal has the cut, or
  * catalog_rollback() and the very same calls again.
  */
-int catalog_plan(struct catalog *c, cdc_ts prev, cdc_ts watermark, struct arena *arena,
+int catalog_plan(struct catalog *c, cdc_ts prev, cdc_ts watermark, bool idle, struct arena *arena,
 		 struct catalog_plan *ret, struct err *err);
 /*
  * A Drop record in the cut. 1: first of this object, *ret is the DDL entry (ts as given, in the

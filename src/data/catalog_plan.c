@@ -482,14 +482,19 @@ static void create_collection(struct plan *p, struct coll *k)
 	m.ddl = ddl_new(p->arena, k->info->parent, db, 0, NULL);
 	m.ddl->collection = whole_info(p, k);
 	for (size_t i = 0; i < n; i++) {
-		if (v[i]->gone || v[i]->state != STATE_CREATED)
+		if (!v[i]->gone && v[i]->state == STATE_CREATED && v[i]->created <= k->create_ts)
+			add_partition(p, &m, partition_info(p, v[i]));
+	}
+	plan_add(p, KIND_CREATE_COLLECTION, RANK_CREATE_COLLECTION, k->create_ts, m.ddl, 0, 0);
+	/* later ones are entries of their own, wherever the cuts end (R12) */
+	for (size_t i = 0; i < n; i++) {
+		if (v[i]->gone || v[i]->state != STATE_CREATED || v[i]->created <= k->create_ts)
 			continue;
 		if (v[i]->created <= p->watermark)
-			add_partition(p, &m, partition_info(p, v[i]));
+			create_partition(p, k, &m, v[i]);
 		else
 			k->again = true; /* the next cuts' */
 	}
-	plan_add(p, KIND_CREATE_COLLECTION, RANK_CREATE_COLLECTION, k->create_ts, m.ddl, 0, 0);
 	plan_indexes(p, k, &m);
 	plan_load(p, k, &m);
 	known_set(p->c, k, known_new(p->c, &m));
@@ -539,14 +544,14 @@ static void plan_collection(struct plan *p, struct coll *k)
 		known_set(p->c, k, NULL); /* etcd has forgotten it: so do we */
 }
 
-int catalog_plan(struct catalog *c, cdc_ts prev, cdc_ts watermark, struct arena *arena,
+int catalog_plan(struct catalog *c, cdc_ts prev, cdc_ts watermark, bool idle, struct arena *arena,
 		 struct catalog_plan *ret, struct err *err)
 {
 	struct plan p = {.c = c,
 			 .prev = prev,
 			 .watermark = watermark,
 			 .existed = prev == 0,
-			 .idle = watermark == prev + 1,
+			 .idle = idle,
 			 .arena = arena};
 	struct entry *entries;
 

@@ -104,7 +104,7 @@ static int cut_idle(struct reader *r, struct err *err)
 	if (!catalog_pending(r->catalog))
 		return 0;
 	/* source time is not known without ticks; one step above the last cut is below all that comes */
-	if ((rc = reader_build(r, r->prev + 1, err)) < 0)
+	if ((rc = reader_build(r, r->prev + 1, true, err)) < 0)
 		return rc;
 	return reader_append(r, err);
 }
@@ -143,7 +143,7 @@ int reader_cut(struct reader *r, struct err *err)
 	/* a pchannel that joins now has to be read up to w first */
 	if ((rc = reader_join(r, w, err)) != 0)
 		return rc;
-	if ((rc = reader_build(r, w, err)) < 0)
+	if ((rc = reader_build(r, w, false, err)) < 0)
 		return rc;
 	return reader_append(r, err);
 }
@@ -323,7 +323,7 @@ static size_t collect(struct reader *r, cdc_ts *watermark, const struct record *
 	return n;
 }
 
-int reader_build(struct reader *r, cdc_ts watermark, struct err *err)
+int reader_build(struct reader *r, cdc_ts watermark, bool idle, struct err *err)
 {
 	const struct record *const *order;
 	struct catalog_plan plan;
@@ -336,7 +336,7 @@ int reader_build(struct reader *r, cdc_ts watermark, struct err *err)
 	arena_reset(r->arena);
 	n = collect(r, &watermark, &order, &dups);
 	made = make_before_plan(r, order, n);
-	if ((rc = catalog_plan(r->catalog, r->prev, watermark, r->arena, &plan, err)) < 0) {
+	if ((rc = catalog_plan(r->catalog, r->prev, watermark, idle, r->arena, &plan, err)) < 0) {
 		catalog_rollback(r->catalog);
 		return rc;
 	}

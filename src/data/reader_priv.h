@@ -50,6 +50,7 @@ int reader_append(struct reader *r, struct err *err); /* the pending cut */
 /* Joins every pchannel that a collection created <= watermark needs; returns the number joined. */
 int reader_join(struct reader *r, cdc_ts watermark, struct err *err);
 /* Builds r->pending for (r->prev, watermark]. */
-int reader_build(struct reader *r, cdc_ts watermark, struct err *err);
+/* idle: no pchannel is live. */
+int reader_build(struct reader *r, cdc_ts watermark, bool idle, struct err *err);
 
 #endif

@@ -13,6 +13,7 @@
 
 #define START_MARGIN_MS 10000
 #define START_DEADLINE_MS 10000
+#define TAIL_QUIET 10 /* reads of 100 ms without a message */
 #define TAIL_FIRST 64 /* records read from the end in search of a tick; grows by 8 */
 
 struct start {
@@ -32,12 +33,13 @@ static int scan_tail(struct reader *r, struct start *s, struct start_channel *ch
 {
 	struct position pos = {.next = from};
 	struct mq_id at = from;
-	int n, rc;
+	int n, quiet = 0, rc;
 
 	memcpy(pos.pchannel, ch->name, sizeof(pos.pchannel));
 	if ((rc = r->c.source->assign(r->source, 0, &pos, ASSIGN_TIMEOUT_MS, err)) < 0)
 		return rc;
-	while (mq_id_cmp(at, ch->end) < 0) {
+	/* the very last messages may be of a kind that is never delivered: silence after a tick is enough */
+	while (mq_id_cmp(at, ch->end) < 0 && !(ch->tick && quiet >= TAIL_QUIET)) {
 		if (r->clock_ms() > s->deadline) {
 			r->c.source->unassign(r->source, 0);
 			return err_set(err, ERR_SOURCE_LOST,
@@ -45,6 +47,7 @@ static int scan_tail(struct reader *r, struct start *s, struct start_channel *ch
 				       (unsigned long long)(ch->end.lo - from.lo));
 		}
 		n = r->c.source->read(r->source, r->batch, READ_BATCH, 100, err);
+		quiet = n == 0 ? quiet + 1 : 0;
 		for (int i = 0; i < n; i++) {
 			struct record *rec = &r->batch[i];
 
@@ -189,7 +192,7 @@ int reader_start(struct reader *r, struct err *err)
 	if ((rc = join_replicate(r, t0, err)) < 0)
 		return rc;
 	r->prev = 0;
-	if ((rc = reader_build(r, t0, err)) < 0)
+	if ((rc = reader_build(r, t0, false, err)) < 0)
 		return rc;
 	rc = reader_append(r, err);
 	return rc < 0 ? rc : 0;

@@ -21,7 +21,7 @@ TEST(R4_fence_sees_everything_of_one_revision)
 	CHECK_INT(catalog_fenced(w->cat), 100);
 	CHECK_INT(catalog_revision(w->cat), w->etcd->revision);
 	make_coll(w, 1, 100, "a", 150);
-	CHECK_INT(catalog_plan(w->cat, 0, 200, w->arena, &(struct catalog_plan){0}, &w->err),
+	CHECK_INT(catalog_plan(w->cat, 0, 200, false, w->arena, &(struct catalog_plan){0}, &w->err),
 		  -ERR_SOURCE_WAIT);
 	CUT(w, 200, "create collection a#100@150");
 	world_fence(w, 150); /* of an earlier watermark: nothing is taken back */
@@ -91,7 +91,7 @@ TEST(a_value_that_cannot_be_read_names_its_key_and_derives_nothing)
 	fake_etcd_put(w->etcd, R "root-coord/partitions/100/110", "\xff\xff\xff", 3);
 	CHECK_FENCE(w, 200, -ERR_SOURCE_FORMAT);
 	CHECK(strstr(w->err.text, R "root-coord/partitions/100/110"));
-	CHECK_INT(catalog_plan(w->cat, 99, 100, w->arena, &(struct catalog_plan){0}, &w->err),
+	CHECK_INT(catalog_plan(w->cat, 99, 100, false, w->arena, &(struct catalog_plan){0}, &w->err),
 		  -ERR_SOURCE_WAIT);
 	CHECK_FENCE(w, 200, -ERR_SOURCE_FORMAT); /* it does not heal by looking away */
 	put_part(w, 100, 110, "p", 150, STATE_CREATED);

@@ -54,7 +54,7 @@ TEST(body_of_a_new_collection_is_complete)
 	put_part(w, 100, 105, "late", 180, STATE_CREATED);
 	put_part(w, 100, 106, "creating", 181, STATE_CREATING);
 	put_part(w, 100, 107, "future", 281, STATE_CREATED);
-	CUT(w, 200, "create collection a#100@150");
+	CUT(w, 200, "create collection a#100@150, create partition a#100/late@180");
 	d = world_ddl(w, 0);
 	CHECK(d->existed);
 	CHECK_INT(d->db_id, 1);
@@ -65,11 +65,25 @@ TEST(body_of_a_new_collection_is_complete)
 	CHECK_STR(d->collection->schema->fields[2]->name, "$meta");
 	CHECK_INT(d->collection->schema->fields[3]->field_id, 1000);
 	CHECK(d->collection->schema->enable_dynamic_field);
-	CHECK_INT(d->n_partitions, 2);
+	CHECK_INT(d->n_partitions, 1);
 	CHECK_STR(d->partitions[0]->partition_name, "_default");
-	CHECK_STR(d->partitions[1]->partition_name, "late");
 	jr__ddl__free_unpacked(d, NULL);
 	CUT(w, 300, "create partition a#100/future@281");
+}
+
+/* Read again in other cuts (R13), the entries have to be the same ones. */
+TEST(R12_a_later_partition_is_an_entry_of_its_own_wherever_the_cuts_end)
+{
+	WORLD(one);
+	WORLD(two);
+
+	make_coll(one, 1, 100, "a", 150);
+	put_part(one, 100, 105, "late", 180, STATE_CREATED);
+	CUT(one, 200, "create collection a#100@150, create partition a#100/late@180");
+	make_coll(two, 1, 100, "a", 150);
+	put_part(two, 100, 105, "late", 180, STATE_CREATED);
+	CUT(two, 160, "create collection a#100@150");
+	CUT(two, 200, "create partition a#100/late@180");
 }
 
 TEST(partition_key_partitions_are_in_the_body_and_not_created_again)
