@@ -80,8 +80,9 @@ cdc_ts gate_enter(struct gate_member *m, cdc_ts ts)
 
 	pthread_mutex_lock(&mutex);
 	floor = m->gate->bound > ts ? m->gate->bound : ts;
-	if (!m->active || floor > m->ts)
-		m->ts = floor;
+	if (m->active && m->ts > floor) /* promised already: a neighbour may tick up to there at any moment */
+		floor = m->ts;
+	m->ts = floor;
 	m->active = true;
 	pthread_mutex_unlock(&mutex);
 	return floor;

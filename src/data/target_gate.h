@@ -21,7 +21,8 @@ void gate_leave(struct gate_member *m);
 /* From now on the member holds ticks back at ts: it has marked up to ts, or repeats a window above it. */
 void gate_activate(struct gate_member *m, cdc_ts ts);
 /* As above for new windows. Returns the restamp floor F >= ts: the highest tick that may ever have been
- * sent; everything the member sends from now on is above F, so it holds ticks back at F only. */
+ * sent, or that a neighbour may send at any moment since this member has marked up to there. Everything
+ * the member sends from now on is above F, so it holds ticks back at F only. */
 cdc_ts gate_enter(struct gate_member *m, cdc_ts ts);
 /* No window in doubt and nothing to send: does not hold back the others any more. */
 void gate_deactivate(struct gate_member *m);

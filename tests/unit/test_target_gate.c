@@ -76,6 +76,22 @@ TEST(J6_a_window_in_doubt_is_never_ticked_over_by_a_neighbours_bound)
 	gate_leave(b);
 }
 
+TEST(J6_a_floor_is_not_below_what_the_member_has_promised)
+{
+	/* a was level up to 200 while b lags at 90; then a replays older rows of a hold */
+	struct gate_member *a = gate_join("t8:1", "a", 0), *b = gate_join("t8:1", "b", 0);
+	cdc_ts floor;
+
+	gate_activate(b, 90);
+	gate_activate(a, 80);
+	CHECK_INT(gate_mark(a, 200), 90);
+	floor = gate_enter(a, 80);
+	/* b may catch up now, and its tick must not be at or above a row that a has in doubt */
+	CHECK(gate_mark(b, 300) <= floor);
+	gate_leave(a);
+	gate_leave(b);
+}
+
 TEST(targets_do_not_share_a_clock)
 {
 	struct gate_member *a = gate_join("t7:1", "a", 0), *b = gate_join("t7:2", "b", 0);
