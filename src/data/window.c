@@ -61,14 +61,16 @@ static cdc_ts covered(const struct journal_batch *b, size_t n)
 	return b->watermark > last ? b->watermark : last;
 }
 
+/* 1: w is the window of open. 0: it is not all in the journal. -1: not all of it was read. */
 static int repeat(struct window *w, const struct journal_batch *b, const struct apply_intent *open)
 {
 	size_t n = 0;
 
 	while (n < b->count && (b->entries[n].seq <= open->seq || b->entries[n].ts <= open->ts))
 		n++;
-	if (n == b->count && b->complete && b->watermark < open->ts &&
-	    (n == 0 || b->entries[n - 1].seq != open->seq))
+	if (n == b->count && !b->complete)
+		return -1;
+	if (n == b->count && b->watermark < open->ts && (n == 0 || b->entries[n - 1].seq != open->seq))
 		return 0; /* its tail is still being read again */
 	w->intent = *open;
 	w->entries = b->entries;
@@ -83,30 +85,35 @@ int window_next(struct window *w, struct journal_cursor *cursor, const struct ap
 {
 	bool again = open->type != INTENT_NONE, ddl;
 	size_t bytes = again ? SIZE_MAX / 4 : limits->bytes, max = limits->entries, n;
+	int64_t after = mark->seq;
 	struct journal_batch b;
 	int rc;
 
 	if (again && (size_t)(open->seq - mark->seq) + 1 > max)
 		max = (size_t)(open->seq - mark->seq) + 1;
-	for (;; bytes = bytes < SIZE_MAX / 4 ? bytes * 2 : bytes, max *= 2) {
+	for (;;) {
 		arena_reset(w->arena);
 		w->intent = (struct apply_intent){0};
 		w->count = 0;
-		if ((rc = journal_read(cursor, mark->seq, bytes, max, w->arena, &b, err)) < 0)
+		if ((rc = journal_read(cursor, after, bytes, max, w->arena, &b, err)) < 0)
 			return rc;
 		w->complete = b.complete;
 		w->watermark = b.watermark;
+		w->last_seq = b.count ? b.entries[b.count - 1].seq : after;
 		skip_applied(&b, mark->ts);
-		if (again)
-			return repeat(w, &b, open);
-		if (b.count == 0) {
-			if (b.complete)
-				return 0;
-			continue; /* all that was read is applied already: look further */
+		if (b.count == 0 && !b.complete) { /* applied already, any amount of it: look further */
+			after = w->last_seq;
+			continue;
 		}
-		n = cut_new(&b, &ddl);
+		if (again && (rc = repeat(w, &b, open)) >= 0)
+			return rc;
+		if (!again && b.count == 0)
+			return 0;
+		n = again ? 0 : cut_new(&b, &ddl);
 		if (n > 0 && (n < b.count || b.complete || b.next_ts > b.entries[n - 1].ts))
 			break;
+		bytes = bytes < SIZE_MAX / 4 ? bytes * 2 : bytes;
+		max *= 2;
 	}
 	w->entries = b.entries;
 	w->count = n;

@@ -21,6 +21,7 @@ struct window {
 	struct apply_intent intent; /* type INTENT_NONE: empty */
 	bool complete;     /* nothing follows in the journal; */
 	cdc_ts watermark;  /* then: the journal's */
+	int64_t last_seq;  /* the last entry that was looked at, applied already or not */
 };
 
 void window_init(struct window *w);

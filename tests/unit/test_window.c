@@ -179,6 +179,26 @@ TEST(R13_an_intent_whose_entries_are_gone_waits_until_they_are_read_again)
 	done();
 }
 
+TEST(R13_an_intent_is_found_behind_any_number_of_applied_entries)
+{
+	struct window_limits few = {.bytes = 10, .entries = 2, .version = 1, .merge_limit = 99};
+	struct apply_mark mark = {.seq = 100, .ts = 20, .out = 20};
+	struct apply_intent in = {.type = INTENT_DATA, .seq = 101, .ts = 45, .floor = 20, .version = 1};
+
+	fresh();
+	journal_cursor_close(cursor);
+	journal_close(j);
+	open_journal(101);
+	append(20, "iiiiiii", (cdc_ts[]){10, 11, 12, 13, 14, 15, 16});
+	CHECK_INT(window_next(&w, cursor, &mark, &in, &few, 0, NULL), 0);
+	append(90, "iiiiiii", (cdc_ts[]){25, 30, 31, 32, 40, 45, 50});
+	CHECK_INT(window_next(&w, cursor, &mark, &in, &few, 0, NULL), 1);
+	CHECK_INT(w.count, 6);
+	CHECK_INT(w.entries[5].ts, 45);
+	CHECK_INT(w.intent.seq, w.entries[5].seq);
+	done();
+}
+
 TEST(R13_what_is_applied_is_not_applied_again_after_the_tail_was_read_again)
 {
 	struct apply_mark mark = {.seq = 100, .ts = 40, .out = 40};
