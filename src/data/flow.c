@@ -9,6 +9,7 @@
 #include <cdc/flow.h>
 #include <cdc/log.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -118,6 +119,49 @@ static int open_store(struct flow *f, struct err *err)
 	return apply_store_open(&f->store, path, NULL, err);
 }
 
+static bool has_segments(const struct flow *f)
+{
+	AUTO_FREE char *path = xasprintf("%s/journal", f->dir);
+	DIR *d = opendir(path);
+	const struct dirent *e;
+	bool found = false;
+
+	while (d && !found && (e = readdir(d)))
+		found = strstr(e->d_name, ".db") != NULL;
+	if (d)
+		closedir(d);
+	return found;
+}
+
+/*
+ * flow_create makes apply.db before the journal's first cut. A new one beside a journal would say that
+ * nothing is applied, and every row would be sent a second time.
+ */
+static int check_store(const struct flow *f, struct err *err)
+{
+	AUTO_FREE char *path = xasprintf("%s/apply.db", f->dir);
+	struct stat st;
+
+	if ((stat(path, &st) == 0 && st.st_size > 0) || !has_segments(f))
+		return 0;
+	return err_set(err, ERR_JOURNAL_BAD,
+		       "%s is missing or empty, but the journal beside it is not: what of it was applied is not known. "
+		       "Nothing was changed. Restore the file (with its -wal) from a backup that is not older than the "
+		       "journal; without it, delete the task and create it again",
+		       path);
+}
+
+/* And the other way round: without a journal neither the start of the task nor its catalog is known. */
+static int check_journal(const struct flow *f, struct err *err)
+{
+	if (journal_watermark(f->journal) > 0)
+		return 0;
+	return err_set(err, ERR_JOURNAL_BAD,
+		       "journal %s/journal is missing or empty: where to read on is not known. Restore the folder from a "
+		       "backup; without it, delete the task and create it again",
+		       f->dir);
+}
+
 static int open_reader(struct flow *f, struct err *err)
 {
 	const struct source_ops *ops = source_select(&f->conf->source);
@@ -200,13 +244,14 @@ int flow_open(struct flow **ret, const struct flow_conf *conf, bool paused, stru
 	struct apply_mark mark;
 	int rc;
 
-	if ((rc = open_store(f, err)) < 0)
+	if ((rc = check_store(f, err)) < 0 || (rc = open_store(f, err)) < 0)
 		goto out;
 	apply_store_mark(f->store, &mark);
 	apply_store_intent(f->store, &intent);
 	/* R13: if the journal lost its tail, what is read again gets numbers of its own */
 	if ((rc = open_journal(f, intent.seq > mark.seq ? intent.seq : mark.seq, err)) < 0 ||
-	    (rc = open_reader(f, err)) < 0 || (rc = open_applier(f, conf, paused, err)) < 0)
+	    (rc = check_journal(f, err)) < 0 || (rc = open_reader(f, err)) < 0 ||
+	    (rc = open_applier(f, conf, paused, err)) < 0)
 		goto out;
 	f->reader_worker = worker_new(&(struct worker_conf){
 		.name = "reader", .task = f->task_id, .step = reader_step, .arg = f->reader, .idle_ms = 100});
@@ -249,13 +294,17 @@ void flow_close(struct flow *f)
 		return;
 	if (f->reader_worker)
 		flow_stop(f);
-	worker_free(f->reader_worker);
-	worker_free(f->applier_worker);
-	f->reader_worker = f->applier_worker = NULL;
+	if (f->reader_worker)
+		worker_join(f->reader_worker);
+	if (f->applier_worker)
+		worker_join(f->applier_worker);
 	applier_free(f->applier);
 	if (f->sink)
 		f->sink_ops->close(f->sink);
 	reader_free(f->reader);
+	/* not before: the sink's threads ask them whether to end */
+	worker_free(f->reader_worker);
+	worker_free(f->applier_worker);
 	apply_store_close(f->store);
 	journal_close(f->journal);
 	target_conf_free(f->target);

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whole flows over damaged folders: what opening must refuse, in words, before anything is sent. */
+#include <cdc/flow.h>
+#include <cdc/journal.h>
+
+#include "../../src/data/apply_store.h"
+#include "../t.h"
+
+#include <ftw.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static char dir[64];
+static struct conf *conf;
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *f)
+{
+	(void)st;
+	(void)type;
+	(void)f;
+	return remove(path);
+}
+
+static void remove_tree(const char *name)
+{
+	AUTO_FREE char *path = xasprintf("%s/%s", dir, name);
+
+	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* A task's folder as flow_create leaves it. */
+static void fresh(void)
+{
+	AUTO_FREE char *journal = NULL, *store = NULL;
+	struct cut cut = {.watermark = 1000};
+	struct journal_options o = {0};
+	struct apply_store *s;
+	struct journal *j;
+	struct err err;
+
+	snprintf(dir, sizeof(dir), "/tmp/cdc-flow-XXXXXX");
+	CHECK(mkdtemp(dir));
+	conf = conf_default();
+	journal = xasprintf("%s/journal", dir);
+	store = xasprintf("%s/apply.db", dir);
+	CHECK(journal_open(&j, journal, &o, &err) == 0);
+	CHECK(apply_store_open(&s, store, NULL, &err) == 0);
+	CHECK(journal_append(j, &cut, 1, &err) == 0);
+	apply_store_close(s);
+	journal_close(j);
+}
+
+static void done(void)
+{
+	remove_tree("");
+	conf_free(conf);
+}
+
+static int try_open(struct err *err)
+{
+	struct target_conf target = {.host = (char *)"127.0.0.1", .port = 1, .connect_timeout_ms = 100};
+	struct selection_item all = {(char *)"*", (char *)"*"};
+	struct selection selection = {&all, 1};
+	struct flow *f = NULL;
+	int rc = flow_open(&f,
+			   &(struct flow_conf){.conf = conf,
+					       .task_id = "t",
+					       .dir = dir,
+					       .source_uuid = "u",
+					       .target = &target,
+					       .selection = &selection},
+			   true, err);
+
+	flow_close(f);
+	return rc;
+}
+
+/* The folder is fine: it is the missing source that is complained of. */
+static void check_fine(void)
+{
+	struct err err = {0};
+
+	CHECK_INT(try_open(&err), -ERR_NO_SOURCE);
+}
+
+TEST(a_folder_as_it_was_made_opens)
+{
+	fresh();
+	check_fine();
+	check_fine();
+	done();
+}
+
+TEST(J4_a_journal_without_apply_db_is_not_applied_a_second_time)
+{
+	AUTO_FREE char *path = NULL;
+	struct err err = {0};
+	FILE *f;
+
+	fresh();
+	path = xasprintf("%s/apply.db", dir);
+	CHECK(unlink(path) == 0);
+	CHECK_INT(try_open(&err), -ERR_JOURNAL_BAD);
+	CHECKF(strstr(err.text, "apply.db"), "%s", err.text);
+	CHECK_INT(try_open(&err), -ERR_JOURNAL_BAD); /* the refusal did not make one */
+	f = fopen(path, "w");
+	CHECK(f);
+	fclose(f);
+	CHECK_INT(try_open(&err), -ERR_JOURNAL_BAD);
+	done();
+}
+
+TEST(a_task_without_its_journal_does_not_begin_anew)
+{
+	struct err err = {0};
+
+	fresh();
+	remove_tree("journal");
+	CHECK_INT(try_open(&err), -ERR_JOURNAL_BAD);
+	CHECKF(strstr(err.text, "journal"), "%s", err.text);
+	done();
+}
+
+TEST_MAIN()
