@@ -22,7 +22,7 @@ void applier_publish(struct applier *a, cdc_ts ts)
 	pthread_mutex_lock(&a->mutex);
 	a->stat.rows_applied = a->mark.rows_applied;
 	a->stat.seq = a->mark.seq;
-	if (ts > a->stat.ts)
+	if (ts > a->stat.ts && !a->ahead)
 		a->stat.ts = ts;
 	a->stat.held = (int)a->holds.count;
 	for (size_t i = 0; i < a->holds.count; i++)
@@ -61,7 +61,11 @@ int applier_new(struct applier **ret, const struct applier_conf *conf, struct er
 	apply_store_mark(conf->store, &a->mark);
 	apply_store_intent(conf->store, &a->intent);
 	bound = apply_store_floor(conf->store);
-	a->gate = gate_join(conf->target, conf->task_id, bound > a->mark.out ? bound : a->mark.out);
+	if (bound < a->mark.out)
+		bound = a->mark.out;
+	if (bound < a->intent.floor)
+		bound = a->intent.floor;
+	a->gate = gate_join(conf->target, conf->task_id, bound);
 	/* also while the task is paused: a window in doubt holds the target's ticks back (R22), and the
 	 * mark's tick is sent once more, since the crash may have come before it */
 	gate_activate(a->gate, a->mark.out);
@@ -121,6 +125,14 @@ void applier_note(struct applier *a, const char *fmt, ...)
 	a->c.note(a->c.arg, text);
 }
 
+/* R21: a bound of the ticks sent that outlives the process, and the task that sent them. */
+static int reserve(struct applier *a, cdc_ts ts, struct err *err)
+{
+	if (ts <= a->mark.out || ts <= apply_store_floor(a->c.store))
+		return 0;
+	return apply_store_set_floor(a->c.store, ts + TICK_RESERVE, err);
+}
+
 /* R20: a tick that failed comes before anything else. */
 int applier_tick(struct applier *a, struct err *err)
 {
@@ -129,7 +141,10 @@ int applier_tick(struct applier *a, struct err *err)
 
 	if (!a->tick_due)
 		return 0;
+	if ((rc = reserve(a, a->tick_due, err)) < 0)
+		return rc;
 	allowed = gate_mark(a->gate, a->tick_due);
+	a->ahead = allowed < a->tick_due;
 	if (allowed && (rc = a->c.sink_ops->tick(a->c.sink, allowed, err)) < 0)
 		return rc;
 	CRASH_POINT("applier_ticked");
@@ -181,12 +196,26 @@ static int take_window(struct applier *a, struct err *err)
 
 static void hold(struct applier *a, const struct entry *e, const char *reason, bool unclear)
 {
-	if (!holds_find(&a->holds, e->collection_id))
-		applier_note(a, "collection %s.%s is on hold from seq %lld on, the others go on: %s", e->db, e->collection,
-			     (long long)e->seq, reason);
 	holds_add(&a->holds, e, reason)->unclear |= unclear;
-	if (!a->replay_ms)
-		a->replay_ms = clock_mono_ms() + HOLD_RETRY_MS;
+}
+
+/* A window that is sent again may be taken this time: holds that are not marked yet are forgotten. */
+static void drop_new_holds(struct applier *a)
+{
+	for (size_t i = a->holds.count; i-- > 0;)
+		if (a->holds.items[i].seq > a->mark.seq)
+			holds_remove(&a->holds, a->holds.items[i].collection_id);
+}
+
+static void note_new_holds(struct applier *a, int64_t after)
+{
+	for (size_t i = 0; i < a->holds.count; i++) {
+		const struct hold *h = &a->holds.items[i];
+
+		if (h->seq > after)
+			applier_note(a, "collection %s.%s is on hold from seq %lld on, the others go on: %s", h->db,
+				     h->collection, (long long)h->seq, h->reason);
+	}
 }
 
 static void note_refusals(struct applier *a, const struct sink_refusal *refused, size_t n)
@@ -199,7 +228,8 @@ static void note_refusals(struct applier *a, const struct sink_refusal *refused,
 			}
 }
 
-bool applier_wait_refusal(struct applier *a, const struct entry *e, int rc, struct err *err)
+/* Should this refusal of a DDL entry be tried again? Fills err as TARGET_BUSY then. */
+static bool wait_refusal(struct applier *a, const struct entry *e, int rc, struct err *err)
 {
 	int64_t now = clock_mono_ms();
 
@@ -249,7 +279,7 @@ static int send_ddl(struct applier *a, cdc_ts *last, struct sink_object **object
 	if (e->collection_id && holds_find(&a->holds, e->collection_id))
 		return 0;
 	rc = a->c.sink_ops->ddl(a->c.sink, e, *last, a->scratch, objects, n, err);
-	if (applier_wait_refusal(a, e, rc, err))
+	if (wait_refusal(a, e, rc, err))
 		return -err->code;
 	if ((rc == -ERR_TARGET_REFUSED || rc == -ERR_TARGET_SCHEMA) && e->collection_id) {
 		hold(a, e, err->text, false);
@@ -285,7 +315,8 @@ static void look_ahead(struct applier *a, const struct apply_mark *mark)
 /* J4: the mark, the target's new objects, new holds and the next intent, in one commit. */
 static int mark_window(struct applier *a, cdc_ts last, const struct sink_object *objects, size_t n, struct err *err)
 {
-	struct apply_mark mark = {.seq = a->intent.seq,
+	int64_t again = a->window.intent.seq; /* above the intent's if entries had to be read again (R13) */
+	struct apply_mark mark = {.seq = again > a->intent.seq ? again : a->intent.seq,
 				  .ts = a->intent.ts > a->mark.ts ? a->intent.ts : a->mark.ts,
 				  .rows_applied = a->mark.rows_applied + rows_of(a)};
 	struct apply_object *all = arena_alloc(a->window.arena, (n + a->holds.count + 2) * sizeof(*all));
@@ -305,7 +336,9 @@ static int mark_window(struct applier *a, cdc_ts last, const struct sink_object 
 	if (rc < 0)
 		return rc;
 	CRASH_POINT("applier_marked");
+	note_new_holds(a, a->mark.seq);
 	a->mark = mark;
+	a->numbered = true;
 	a->tick_due = mark.out;
 	a->intent = a->has_next ? a->next.intent : (struct apply_intent){0};
 	return 0;
@@ -334,6 +367,7 @@ static int apply_window(struct applier *a, struct err *err)
 	int rc;
 
 	arena_reset(a->scratch);
+	drop_new_holds(a);
 	rc = a->intent.type == INTENT_DDL ? send_ddl(a, &last, &objects, &n, err) : send_data(a, &last, err);
 	if (rc < 0)
 		return rc;
@@ -341,13 +375,41 @@ static int apply_window(struct applier *a, struct err *err)
 	return mark_window(a, last, objects, n, err);
 }
 
-/* R29: a window whose intent is durable is finished if the target answers; then the ticks are others'. */
-static bool resting(struct applier *a)
+static bool in_doubt(const struct applier *a)
 {
-	if (a->intent.type != INTENT_NONE || applier_replay_open(a))
-		return false;
+	return a->intent.type != INTENT_NONE || applier_replay_open(a);
+}
+
+/*
+ * R29: a window whose intent is durable is finished if the target answers; then the ticks are others'.
+ * How far these go is noted here, too: the task that sends them may be deleted (R21).
+ */
+static int rest(struct applier *a, struct err *err)
+{
 	gate_deactivate(a->gate);
-	return true;
+	return reserve(a, gate_bound(a->gate), err);
+}
+
+/*
+ * R13: entries that were read again have new numbers. They are applied: the mark takes the numbers, so
+ * that they are not looked at for ever, nor kept in the journal.
+ */
+static int renumber(struct applier *a, struct err *err)
+{
+	struct apply_mark mark = a->mark;
+	int rc;
+
+	if (!a->window.complete || a->window.watermark < a->mark.ts)
+		return 0; /* there is more to be read again */
+	if (a->window.last_seq > mark.seq) {
+		mark.seq = a->window.last_seq;
+		if ((rc = apply_store_commit(a->c.store, &mark, NULL, NULL, 0, err)) < 0)
+			return rc;
+		a->mark = mark;
+		applier_publish(a, mark.ts);
+	}
+	a->numbered = true;
+	return 0;
 }
 
 /* Level with the journal: ticks follow the watermark, so that reads on the target do not stall. */
@@ -356,35 +418,36 @@ static int idle(struct applier *a, struct err *err)
 	int64_t now = clock_mono_ms();
 	int rc;
 
-	if (!a->window.complete || a->window.watermark <= a->mark.ts || a->intent.type != INTENT_NONE)
+	if (!a->window.complete || a->intent.type != INTENT_NONE ||
+	    now - a->idle_tick_ms < a->c.conf->idle_tick_ms)
 		return 0;
-	if (now - a->idle_tick_ms < a->c.conf->idle_tick_ms || a->window.watermark <= a->ticked)
+	if ((a->window.watermark <= a->mark.ts || a->window.watermark <= a->ticked) && !a->ahead)
 		return 0;
 	a->tick_due = a->ticked = a->window.watermark > a->mark.out ? a->window.watermark : a->mark.out;
 	if ((rc = applier_tick(a, err)) < 0)
 		return rc;
 	a->idle_tick_ms = now;
-	applier_publish(a, a->window.watermark);
+	applier_publish(a, a->window.watermark > a->mark.ts ? a->window.watermark : a->mark.ts);
 	return 0;
 }
 
-int applier_step(void *applier, struct err *err)
+static int step(struct applier *a, struct err *err)
 {
-	struct applier *a = applier;
 	int rc;
 
 	if ((rc = restore(a, err)) < 0 || (rc = applier_tick(a, err)) < 0)
 		return rc;
-	if (atomic_load(&a->paused) && resting(a))
-		return 0;
-	if (a->intent.type == INTENT_NONE && a->holds.count && (rc = applier_replay(a, err)) != 0)
+	if (atomic_load(&a->paused) && !in_doubt(a))
+		return rest(a, err);
+	if (a->intent.type == INTENT_NONE && a->holds.count && (a->numbered || applier_replay_open(a)) &&
+	    (rc = applier_replay(a, err)) != 0)
 		return rc;
 	if ((rc = take_window(a, err)) < 0)
 		return rc;
 	if (rc == 0) {
 		if (a->intent.type != INTENT_NONE)
 			return 0; /* the journal is still reading again what is in doubt (R13) */
-		if ((rc = idle(a, err)) < 0)
+		if ((rc = renumber(a, err)) < 0 || (rc = idle(a, err)) < 0)
 			return rc;
 		cdc_ts known = a->window.watermark > a->mark.ts ? a->window.watermark : a->mark.ts;
 
@@ -400,6 +463,17 @@ int applier_step(void *applier, struct err *err)
 	applier_publish(a, a->mark.ts);
 	after_mark(a);
 	return 1;
+}
+
+int applier_step(void *applier, struct err *err)
+{
+	struct applier *a = applier;
+	int rc = step(a, err);
+
+	/* R22: a task that waits for an operator, with nothing in doubt, does not hold its neighbours back */
+	if (rc < 0 && err_policy(err->code) != ERR_RETRY && !in_doubt(a) && !a->tick_due)
+		gate_deactivate(a->gate);
+	return rc;
 }
 
 void applier_pause(struct applier *a, bool paused)

@@ -29,12 +29,13 @@ struct applier {
 	struct arena *scratch; /* of one attempt to send: a long outage must not grow */
 	cdc_ts tick_due; /* a mark whose tick is not sent; 0: none */
 	cdc_ts ticked;   /* the last idle tick */
+	bool ahead;      /* a neighbour holds the target's ticks back below what we have marked (R22) */
 	int64_t idle_tick_ms;
 	struct holds holds;
 	int64_t refused_seq, refused_ms; /* a DDL that the target refuses, since when */
-	int64_t replay_ms;               /* holds are tried again at this time */
 	bool replay_turn;
 	bool restored;
+	bool numbered; /* mark.seq is at or above every entry at or below mark.ts (R13) */
 
 	/* any thread */
 	atomic_bool paused, retry;
@@ -43,13 +44,12 @@ struct applier {
 };
 
 #define HOLD_RETRY_MS 60000
+#define TICK_RESERVE ts_from_ms(1000) /* R21: the durable bound of our ticks is this far ahead */
 
 /* applier.c */
 int applier_tick(struct applier *a, struct err *err); /* an unsent tick (R20) */
 void applier_publish(struct applier *a, cdc_ts ts);
 void applier_note(struct applier *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Should this refusal of a DDL entry be tried again? Fills err as TARGET_BUSY then. */
-bool applier_wait_refusal(struct applier *a, const struct entry *e, int rc, struct err *err);
 
 /*
  * applier_replay.c: one window of a collection on hold (R23), if it is time: >0 did something, 0

@@ -23,23 +23,27 @@ bool applier_replay_open(const struct applier *a)
 static struct hold *choose(struct applier *a)
 {
 	int64_t now = clock_mono_ms();
+	struct hold *next = NULL;
+	bool all;
 
 	for (size_t i = 0; i < a->holds.count; i++)
 		if (a->holds.items[i].replay_seq)
 			return &a->holds.items[i];
-	if (atomic_exchange(&a->retry, false))
-		a->replay_ms = now;
-	if (!a->replay_ms)
-		a->replay_ms = now + HOLD_RETRY_MS; /* held since before this start */
-	if (now < a->replay_ms || a->replay_turn) {
+	all = atomic_exchange(&a->retry, false);
+	for (size_t i = 0; i < a->holds.count; i++) {
+		struct hold *h = &a->holds.items[i];
+
+		if (all || !h->retry_ms)
+			h->retry_ms = all ? now : now + HOLD_RETRY_MS;
+		/* the one that waits longest: one that is refused for ever must not keep the others back */
+		if (!h->unclear && h->retry_ms <= now && (!next || h->retry_ms < next->retry_ms))
+			next = h;
+	}
+	if (a->replay_turn) {
 		a->replay_turn = false; /* other collections have their turn between two replay windows */
 		return NULL;
 	}
-	for (size_t i = 0; i < a->holds.count; i++)
-		if (!a->holds.items[i].unclear)
-			return &a->holds.items[i];
-	a->replay_ms = now + HOLD_RETRY_MS;
-	return NULL;
+	return next;
 }
 
 static bool is_barrier(const struct entry *e)
@@ -59,14 +63,15 @@ static void copy_entry(struct entry *to, const struct entry *from, struct arena 
 
 /*
  * Entries of the collection in [h->seq, last] into a->window: one barrier, or data up to the next one,
- * up to about the window's size. *end: everything of the collection up to there is in.
+ * up to about the window's size; all of a window in doubt, whatever the size is now (R19). *end:
+ * everything of the collection up to there is in.
  */
 static int gather(struct applier *a, const struct hold *h, int64_t last, int64_t *end, struct err *err)
 {
 	AUTO(arena_free) struct arena *arena = arena_new();
 	struct window *w = &a->window;
 	int64_t after = h->seq - 1;
-	size_t bytes = 0, cap = 256;
+	size_t bytes = 0, cap = 256, most = h->replay_seq ? SIZE_MAX : a->limits.bytes;
 	struct journal_batch b;
 	int rc;
 
@@ -83,8 +88,9 @@ static int gather(struct applier *a, const struct hold *h, int64_t last, int64_t
 		for (size_t i = 0; i < b.count && b.entries[i].seq <= last; i++) {
 			const struct entry *e = &b.entries[i];
 
-			if (e->collection_id == h->collection_id && e->kind != KIND_FLUSH) {
-				if (w->count && (is_barrier(e) || bytes + e->size > a->limits.bytes))
+			/* below h->ts: applied, read again under a new number (R13) */
+			if (e->collection_id == h->collection_id && e->kind != KIND_FLUSH && e->ts >= h->ts) {
+				if (w->count && (is_barrier(e) || bytes + e->size > most))
 					return 0;
 				if (w->count == cap) {
 					struct entry *more = arena_alloc(w->arena, cap * 2 * sizeof(*more));
@@ -118,28 +124,53 @@ static int store_hold(struct applier *a, const struct hold *h, const struct appl
 	return apply_store_commit(a->c.store, mark, NULL, all, n + 1, err);
 }
 
-/* The target still refuses: what was sent before `seq` is applied, the rest waits again. */
-static int refused_again(struct applier *a, struct hold *h, int64_t seq, const char *reason, struct err *err)
+/* The target still refuses: what was sent before the refusal is applied, the rest waits again. */
+static int refused_again(struct applier *a, struct hold *h, cdc_ts last, const struct sink_refusal *why,
+			 struct err *err)
 {
-	struct hold was = *h;
+	const struct window *w = &a->window;
+	struct apply_mark mark = a->mark;
+	struct hold now = *h;
 	int rc;
 
-	h->seq = seq;
-	h->replay_seq = 0;
-	if ((rc = store_hold(a, h, &a->mark, false, NULL, 0, err)) < 0) {
-		h->seq = was.seq;
-		h->replay_seq = was.replay_seq;
-		return rc;
+	now.seq = why->seq;
+	now.replay_seq = 0;
+	now.unclear |= why->unclear;
+	for (size_t i = 0; i < w->count && w->entries[i].seq <= why->seq; i++) {
+		now.ts = w->entries[i].ts;
+		if (w->entries[i].seq < why->seq)
+			mark.rows_applied += w->entries[i].rows;
 	}
-	if (strcmp(h->reason, reason) != 0)
-		applier_note(a, "collection %s.%s stays on hold: %s", h->db, h->collection, reason);
-	hold_reason(h, reason);
-	a->replay_ms = clock_mono_ms() + HOLD_RETRY_MS;
+	if (last > mark.out) /* what comes later stays above what was sent (R21) */
+		mark.out = last;
+	if ((rc = store_hold(a, &now, &mark, false, NULL, 0, err)) < 0)
+		return rc;
+	*h = now;
+	a->mark = mark;
+	a->tick_due = mark.out;
+	if (strcmp(h->reason, why->reason) != 0)
+		applier_note(a, "collection %s.%s stays on hold: %s", h->db, h->collection, why->reason);
+	hold_reason(h, why->reason);
+	h->retry_ms = clock_mono_ms() + HOLD_RETRY_MS;
 	applier_publish(a, a->mark.ts);
 	return 1;
 }
 
-/* Sends the gathered window. 0: confirmed. 1: refused, *seq and *reason tell. */
+/* The first of several refusals; lanes tell in any order. All are of one collection. */
+static void first_refusal(struct sink_refusal *ret, const struct sink_refusal *list, size_t n)
+{
+	bool unclear = false;
+
+	*ret = list[0];
+	for (size_t i = 0; i < n; i++) {
+		unclear |= list[i].unclear;
+		if (list[i].seq < ret->seq)
+			*ret = list[i];
+	}
+	ret->unclear = unclear;
+}
+
+/* Sends the gathered window. 0: confirmed. 1: refused, *refusal tells. */
 static int send(struct applier *a, const struct hold *h, cdc_ts *last, struct sink_object **objects, size_t *n,
 		struct sink_refusal *refusal, struct err *err)
 {
@@ -160,12 +191,11 @@ static int send(struct applier *a, const struct hold *h, cdc_ts *last, struct si
 	if (!is_barrier(&w->entries[0])) {
 		rc = a->c.sink_ops->write(a->c.sink, &sw, a->scratch, &refused, &count, err);
 		if (rc == 0 && count)
-			*refusal = refused[0];
+			first_refusal(refusal, refused, count);
 		return rc < 0 ? rc : count > 0;
 	}
+	/* a refusal is not waited for: the hold is tried again in a while, the others go on now */
 	rc = a->c.sink_ops->ddl(a->c.sink, &w->entries[0], *last, a->scratch, objects, n, err);
-	if (applier_wait_refusal(a, &w->entries[0], rc, err))
-		return -err->code;
 	if (rc != -ERR_TARGET_REFUSED && rc != -ERR_TARGET_SCHEMA)
 		return rc;
 	refusal->seq = h->seq;
@@ -207,6 +237,8 @@ static int confirm(struct applier *a, struct hold *h, cdc_ts last, const struct 
 
 	now.seq = h->replay_seq + 1;
 	now.replay_seq = 0;
+	if (a->window.count)
+		now.ts = a->window.entries[a->window.count - 1].ts;
 	level = now.seq > a->mark.seq;
 	mark.rows_applied += rows_of(&a->window);
 	if (last > mark.out)
@@ -246,7 +278,7 @@ int applier_replay(struct applier *a, struct err *err)
 		return rc;
 	CRASH_POINT("replay_sent");
 	if (rc > 0)
-		return refused_again(a, h, refusal.seq, refusal.reason, err);
+		return refused_again(a, h, last, &refusal, err);
 	if ((rc = confirm(a, h, last, objects, n, err)) < 0 || (rc = applier_tick(a, err)) < 0)
 		return rc;
 	applier_publish(a, a->mark.ts);

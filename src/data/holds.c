@@ -66,6 +66,10 @@ struct hold *holds_add(struct holds *h, const struct entry *e, const char *reaso
 {
 	struct hold *x = holds_find(h, e->collection_id);
 
+	if (x && e->seq < x->seq) { /* lanes tell in any order */
+		x->seq = e->seq;
+		x->ts = e->ts;
+	}
 	if (x)
 		return x;
 	x = push(h);

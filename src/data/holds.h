@@ -16,6 +16,7 @@ struct hold {
 	bool unclear;       /* entries after seq may have been confirmed: never replayed by ourselves */
 	int64_t replay_seq; /* a replay window [seq, replay_seq] that may have been sent; 0: none */
 	cdc_ts replay_floor;
+	int64_t retry_ms; /* in memory: when to try it again; 0: not known yet */
 };
 
 struct holds {
@@ -26,7 +27,7 @@ struct holds {
 void holds_done(struct holds *h);
 int holds_restore(struct holds *h, const struct apply_object *objects, size_t n, struct err *err);
 struct hold *holds_find(const struct holds *h, int64_t collection_id);
-/* e: the first entry that is not applied. The hold of the collection, new or as it was. */
+/* e: an entry that is not applied. The hold of the collection, new or as it was, from its first such on. */
 struct hold *holds_add(struct holds *h, const struct entry *e, const char *reason);
 void hold_reason(struct hold *h, const char *reason);
 void holds_remove(struct holds *h, int64_t collection_id);

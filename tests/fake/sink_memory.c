@@ -102,7 +102,9 @@ static int write_(struct sink *s, const struct sink_window *win, struct arena *a
 		if ((rc = fault(err)) < 0)
 			return rc;
 		w->sends++;
-		if (win->entries[i].collection_id == w->refuse_collection) {
+		if (win->entries[i].collection_id == w->refuse_collection &&
+		    (!w->refuse_every || win->entries[i].id.lo % (uint64_t)w->refuse_every == 0)) {
+			list[n].unclear = w->refuse_every > 0;
 			list[n].collection_id = w->refuse_collection;
 			list[n].seq = win->entries[i].seq;
 			snprintf(list[n++].reason, sizeof(list->reason), "refused");
@@ -112,6 +114,12 @@ static int write_(struct sink *s, const struct sink_window *win, struct arena *a
 	}
 	if ((rc = fault(err)) < 0) /* all sent, the answer lost */
 		return rc;
+	for (size_t i = 0; w->refuse_every && i < n / 2; i++) {
+		struct sink_refusal swap = list[i];
+
+		list[i] = list[n - 1 - i];
+		list[n - 1 - i] = swap;
+	}
 	*refused = list;
 	*refused_count = n;
 	return 0;
@@ -126,7 +134,7 @@ static int ddl(struct sink *s, const struct entry *e, cdc_ts out_ts, struct aren
 	(void)s;
 	if ((rc = fault(err)) < 0)
 		return rc;
-	if (e->collection_id && e->collection_id == w->refuse_ddl)
+	if (e->collection_id && (e->collection_id == w->refuse_ddl || w->refuse_ddl_of_all))
 		return err_set(err, ERR_TARGET_SCHEMA, "another schema");
 	if (w->ddl_count < (int)ARRAY_LEN(w->ddl)) {
 		w->ddl[w->ddl_count].kind = e->kind;

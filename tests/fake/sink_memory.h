@@ -38,6 +38,8 @@ struct world {
 	int calls, fail_at, fail_code, fail_for; /* calls fail_at .. fail_at + fail_for - 1 fail */
 	int64_t refuse_collection; /* its rows are refused for good (R23) */
 	int64_t refuse_ddl;        /* its DDL, too */
+	bool refuse_ddl_of_all;
+	int refuse_every; /* of refuse_collection only every Nth id, told last first, as several lanes may */
 };
 
 struct world *world_new(void); /* shared memory; lives as long as the test */
