@@ -104,16 +104,17 @@ mkdir -p "$parts"
 exec 9>"$parts/.lock"
 flock 9
 rm -rf "$parts"/.kafka.?????? "$parts"/.milvus.?????? "$parts"/.pymilvus.?????? # of a killed run
-# a process group of its own, so that an end of ours can end it with all it started
+# process groups of their own, so that an end of ours can end them with all they started
 set -m
 (part kafka $kafka) </dev/null &
 kafka_job=$!
+(part pymilvus $pymilvus; part milvus $milvus) </dev/null &
+milvus_job=$!
 set +m
-trap 'kill -- -$kafka_job 2>/dev/null || true' EXIT
+trap 'kill -- -$kafka_job -$milvus_job 2>/dev/null || true' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-(part pymilvus $pymilvus)
-(part milvus $milvus)
 wait $kafka_job
+wait $milvus_job
 trap - EXIT
 complete
