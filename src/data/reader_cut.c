@@ -85,8 +85,12 @@ static int close_silent(struct reader *r, struct err *err)
 
 static int fence(struct reader *r, cdc_ts watermark, struct err *err)
 {
-	r->fence_ms = r->clock_ms();
-	return catalog_fence(r->catalog, watermark, err);
+	int rc = catalog_fence(r->catalog, watermark, err);
+
+	/* one that failed is due again at once: a step that skips it would pass for a recovery */
+	if (rc >= 0)
+		r->fence_ms = r->clock_ms();
+	return rc;
 }
 
 /* Nothing to read: the catalog is looked at now and then, for new collections and for databases. */

@@ -97,6 +97,24 @@ TEST(R4_while_etcd_is_away_no_cut_closes_and_no_row_is_lost)
 	rig_done(g);
 }
 
+TEST(R33_an_idle_reader_without_etcd_says_so_without_a_break)
+{
+	struct rig *g = rig_new();
+	struct err err;
+	int rc = 0;
+
+	rig_oracle(g, ts_ms(T(0)));
+	rig_start(g); /* nothing is live: the catalog is all there is to look at */
+	g->w.etcd->cluster_id = 78;
+	for (int i = 0; i < 100 && rc >= 0; i++)
+		rc = reader_step(g->r, &err);
+	CHECK_INT(rc, -ERR_SOURCE_FOREIGN);
+	/* a step that looks away would be called a recovery: health flaps and the log has no end */
+	for (int i = 0; i < 5; i++)
+		CHECK_INT(reader_step(g->r, &err), -ERR_SOURCE_FOREIGN);
+	rig_done(g);
+}
+
 TEST(R5_a_pchannel_leaves_with_its_last_drop)
 {
 	struct rig *g = rig_new();
