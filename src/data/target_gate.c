@@ -105,6 +105,16 @@ bool gate_active(const struct gate_member *m)
 	return ret;
 }
 
+bool gate_shared(const struct gate_member *m)
+{
+	bool ret;
+
+	pthread_mutex_lock(&mutex);
+	ret = m->gate->members != m || m->next;
+	pthread_mutex_unlock(&mutex);
+	return ret;
+}
+
 cdc_ts gate_mark(struct gate_member *m, cdc_ts ts)
 {
 	cdc_ts low = UINT64_MAX;

@@ -27,6 +27,8 @@ cdc_ts gate_enter(struct gate_member *m, cdc_ts ts);
 /* No window in doubt and nothing to send: does not hold back the others any more. */
 void gate_deactivate(struct gate_member *m);
 bool gate_active(const struct gate_member *m);
+/* Does the target have other members, active or not? */
+bool gate_shared(const struct gate_member *m);
 /* The member's time is final up to ts (never back). Returns the tick that may be sent now: the least
  * of all active members; it counts as sent from this moment on. 0: no member is active. */
 cdc_ts gate_mark(struct gate_member *m, cdc_ts ts);
