@@ -47,8 +47,8 @@ static jmp_buf t_jmp;
 #define CHECK_STR(a, b) \
 	do { \
 		const char *t_a = (a), *t_b = (b); \
-		CHECKF(t_a && t_b && strcmp(t_a, t_b) == 0, "%s = \"%s\", want \"%s\"", #a, t_a ? t_a : "(null)", \
-		       t_b ? t_b : "(null)"); \
+		CHECKF(t_a &&t_b &&strcmp(t_a, t_b) == 0, "%s = \"%s\", want \"%s\"", #a, \
+		       t_a ? t_a : "(null)", t_b ? t_b : "(null)"); \
 	} while (0)
 
 #define TEST_MAIN() \

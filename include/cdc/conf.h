@@ -17,7 +17,7 @@
 struct conf_tls {
 	bool enable;
 	char *ca_path, *cert_path, *key_path; /* PEM files; NULL: system CAs, no client certificate */
-	char *server_name; /* NULL: the host of the address */
+	char *server_name;                    /* NULL: the host of the address */
 };
 
 struct conf_etcd {
@@ -44,18 +44,18 @@ struct conf_source {
 
 struct conf_journal {
 	int64_t segment_size, max_size; /* bytes; max_size per task */
-	int64_t keep_s; /* applied segments are kept this long */
+	int64_t keep_s;                 /* applied segments are kept this long */
 };
 
 struct conf {
-	char *file; /* where it came from */
+	char *file;    /* where it came from */
 	char *address; /* API, "127.0.0.1:8444" */
 	int max_task_num, max_name_length, log_level;
 	char *data_dir;
 	struct conf_source source;
 	struct conf_journal journal;
-	int64_t window_size; /* bytes of entries of one window */
-	int idle_tick_ms;    /* between idle ticks */
+	int64_t window_size;    /* bytes of entries of one window */
+	int idle_tick_ms;       /* between idle ticks */
 	int request_timeout_ms; /* one RPC to the target */
 };
 

@@ -56,7 +56,7 @@ enum {
 #define X(name, policy, http, text) ERR_##name,
 	ERR_TABLE(X)
 #undef X
-	ERR_COUNT
+		ERR_COUNT
 };
 
 struct err {

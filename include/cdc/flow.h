@@ -24,11 +24,11 @@ bool selection_wants_db(const struct selection *s, const char *db);
 bool selection_overlaps(const struct selection *a, const struct selection *b);
 
 struct flow_conf {
-	const struct conf *conf;        /* borrowed, outlives the flow */
-	const char *task_id;            /* copied */
-	const char *dir;                /* the task's folder; copied */
-	const char *source_uuid;        /* made with the task; identity of its messages (R19); copied */
-	const struct target_conf *target; /* copied */
+	const struct conf *conf;           /* borrowed, outlives the flow */
+	const char *task_id;               /* copied */
+	const char *dir;                   /* the task's folder; copied */
+	const char *source_uuid;           /* made with the task; identity of its messages (R19); copied */
+	const struct target_conf *target;  /* copied */
 	const struct selection *selection; /* copied */
 };
 
@@ -59,19 +59,19 @@ void flow_close(struct flow *f);
 
 struct flow_position {
 	char pchannel[256];
-	int64_t id;       /* Kafka offset */
+	int64_t id; /* Kafka offset */
 	uint64_t ts;
 };
 struct flow_status {
 	struct health reader, applier;
 	int64_t captured, journaled, applied; /* rows; captured counts rows read, also those not yet cut */
-	int64_t lag_ms;  /* now minus the source time up to which the target is complete; grows while hung */
+	int64_t lag_ms; /* now minus the source time up to which the target is complete; grows while hung */
 	uint64_t journal_ts, applied_ts;
 	int64_t journal_bytes, last_seq, applied_seq;
 	int held_collections;
-	int64_t skipped;  /* rows of objects that were gone before they could be seen (R7) */
+	int64_t skipped; /* rows of objects that were gone before they could be seen (R7) */
 	int64_t reader_silent_ms, applier_silent_ms; /* pulses, for the watchdog */
-	const char *mode; /* "replicate" */
+	const char *mode;                            /* "replicate" */
 };
 void flow_status(struct flow *f, struct flow_status *ret);
 /* Read positions, copied; returns the number (at most max). */

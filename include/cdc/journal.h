@@ -33,8 +33,8 @@ struct journal_options {
 	int64_t segment_size; /* bytes of bodies after which a new segment is begun */
 	int64_t max_size;     /* bytes on disk; append answers JOURNAL_FULL beyond (J8) */
 	int64_t keep_s;
-	int64_t min_seq;      /* seq of new entries is greater (R13) */
-	const char *vfs;      /* SQLite VFS for tests; NULL: the default */
+	int64_t min_seq; /* seq of new entries is greater (R13) */
+	const char *vfs; /* SQLite VFS for tests; NULL: the default */
 };
 
 /* Opens or creates. Removes half-made segments, checks the last one. dir is created (0750).
@@ -70,7 +70,7 @@ struct journal_stat {
 	int64_t first_seq; /* 0: no entry is held */
 	int64_t last_seq;  /* 0: none yet */
 	cdc_ts watermark;
-	int64_t bytes; /* on disk */
+	int64_t bytes;         /* on disk */
 	int64_t rows_captured; /* of all INSERT and DELETE entries ever appended */
 	int segments;
 };
@@ -99,7 +99,7 @@ struct journal_batch {
  * JOURNAL_BAD names file and seq; also when entries after `after` are no longer there (never skipped
  * in silence). after < 0: from the oldest there is. JOURNAL_IO: try again.
  */
-int journal_read(struct journal_cursor *c, int64_t after, size_t max_bytes, size_t max_entries, struct arena *arena,
-		 struct journal_batch *ret, struct err *err);
+int journal_read(struct journal_cursor *c, int64_t after, size_t max_bytes, size_t max_entries,
+		 struct arena *arena, struct journal_batch *ret, struct err *err);
 
 #endif

@@ -84,8 +84,8 @@ struct position {
 	struct {
 		bool set;
 		struct mq_id id;
-		int64_t time_ms;  /* the broker's timestamp of that message */
-		uint64_t hash;    /* hash64 of its value */
+		int64_t time_ms; /* the broker's timestamp of that message */
+		uint64_t hash;   /* hash64 of its value */
 	} guard;
 };
 
@@ -99,7 +99,7 @@ struct record {
 	int pchannel;   /* index that the caller of the source gave to this pchannel */
 	struct mq_id id;
 	int64_t collection_id, partition_id; /* 0 when the kind has none; partition -1 = all */
-	const char *vchannel; /* not NUL-terminated; NULL when the kind has none */
+	const char *vchannel;                /* not NUL-terminated; NULL when the kind has none */
 	size_t vchannel_len;
 	uint64_t msg_id; /* base.msgID of the source: recognises a producer's retry */
 	uint32_t rows;
@@ -146,8 +146,8 @@ struct state_row {
 
 /* A cut and all that commits with it. Pointers as in struct entry. */
 struct cut {
-	cdc_ts watermark; /* W: greater than every watermark before */
-	int64_t revision; /* the source catalog's (etcd) revision that the fence saw */
+	cdc_ts watermark;      /* W: greater than every watermark before */
+	int64_t revision;      /* the source catalog's (etcd) revision that the fence saw */
 	struct entry *entries; /* ordered; all in (previous W, W] */
 	size_t entry_count;
 	const struct position *positions; /* of every live pchannel; replaces all before (R11) */

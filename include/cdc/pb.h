@@ -35,7 +35,8 @@ struct pb_field {
 };
 static inline struct pb_reader pb_reader(const void *p, size_t n)
 {
-	return (struct pb_reader){.p = p, .end = n ? (const uint8_t *)p + n : p}; /* p may be NULL when n is 0 */
+	return (struct pb_reader){.p = p,
+				  .end = n ? (const uint8_t *)p + n : p}; /* p may be NULL when n is 0 */
 }
 /* Next field: 1 and *f, 0 at the end, -1 if the bytes are not protobuf (or use groups). */
 int pb_next(struct pb_reader *r, struct pb_field *f);

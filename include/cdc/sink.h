@@ -32,7 +32,7 @@ struct target_info {
 		int64_t id;
 		cdc_ts created;
 		char db[256], name[256];
-	} *objects; /* in the arena */
+	} * objects; /* in the arena */
 	size_t object_count;
 };
 /*
@@ -63,7 +63,7 @@ struct sink_object {
 
 struct sink_refusal {
 	int64_t collection_id, seq; /* first entry of that collection in the window that was refused */
-	bool unclear; /* entries of the collection after it may have been confirmed */
+	bool unclear;               /* entries of the collection after it may have been confirmed */
 	char reason[512];
 };
 
@@ -76,7 +76,7 @@ struct sink_window {
 };
 
 struct sink_ops {
-	const char *name; /* "replicate" */
+	const char *name;                                                              /* "replicate" */
 	int (*open)(struct sink **ret, const struct sink_conf *conf, struct err *err); /* no I/O */
 	void (*close)(struct sink *s);
 	/* The objects of apply.db, once, after open. JOURNAL_BAD. */
@@ -87,15 +87,15 @@ struct sink_ops {
 	 * reported per collection in the arena, the rest of the window is confirmed all the same.
 	 * Errors (TARGET_LOST, _BUSY, _AUTH, STOPPED): the window is in doubt, call again.
 	 */
-	int (*write)(struct sink *s, const struct sink_window *w, struct arena *arena, struct sink_refusal **refused,
-		     size_t *refused_count, struct err *err);
+	int (*write)(struct sink *s, const struct sink_window *w, struct arena *arena,
+		     struct sink_refusal **refused, size_t *refused_count, struct err *err);
 	/*
 	 * Applies one DDL entry, idempotently: it may be repeated after a crash at any point. out_ts:
 	 * its time on the target. *ret: the objects that changed, to be stored with the mark; arena.
 	 * TARGET_REFUSED / TARGET_SCHEMA: never going to work as it is: hold the collection.
 	 */
-	int (*ddl)(struct sink *s, const struct entry *e, cdc_ts out_ts, struct arena *arena, struct sink_object **ret,
-		   size_t *ret_count, struct err *err);
+	int (*ddl)(struct sink *s, const struct entry *e, cdc_ts out_ts, struct arena *arena,
+		   struct sink_object **ret, size_t *ret_count, struct err *err);
 	/* Makes everything <= ts visible: a tick to every pchannel in use on the target (R26, R27).
 	 * Confirmed when it returns 0. May be repeated. Ticks at or below an earlier one do nothing. */
 	int (*tick)(struct sink *s, cdc_ts ts, struct err *err);

@@ -35,7 +35,8 @@ struct source_ops {
 	 * longer (or not yet: end < next) has it, or when the message at pos->guard is another one.
 	 * Blocks <= timeout_ms. SOURCE_LOST: nothing was assigned, try again.
 	 */
-	int (*assign)(struct source *s, int index, const struct position *pos, int timeout_ms, struct err *err);
+	int (*assign)(struct source *s, int index, const struct position *pos, int timeout_ms,
+		      struct err *err);
 	void (*unassign)(struct source *s, int index);
 	/* Back-pressure (R10): stop and go on delivering one pchannel; nothing is lost or repeated. */
 	int (*pause)(struct source *s, int index, bool paused, struct err *err);

@@ -70,7 +70,7 @@ struct etcd_kv {
 /* One prefix (or single key) to read. */
 struct etcd_range {
 	const char *key;
-	bool prefix;    /* all keys that start with key */
+	bool prefix; /* all keys that start with key */
 	bool keys_only;
 	int64_t min_mod_revision; /* 0: all; else only keys changed at or after it */
 	/* results, in the arena */

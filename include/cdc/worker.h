@@ -34,21 +34,21 @@ struct worker_conf {
 	int (*step)(void *arg, struct err *err);
 	void (*leave)(void *arg); /* in the thread, after the last step; may be NULL */
 	void *arg;
-	int idle_ms; /* longest wait when idle; <= 1000 (R33) */
+	int idle_ms;        /* longest wait when idle; <= 1000 (R33) */
 	int backoff_cap_ms; /* 0: 2000 */
 };
 
 struct worker *worker_new(const struct worker_conf *conf); /* strings are copied */
 void worker_start(struct worker *w);
-void worker_wake(struct worker *w);  /* any thread; ends an idle wait or a back-off */
-void worker_retry(struct worker *w); /* any thread; ends a hold, too */
-void worker_stop(struct worker *w);  /* any thread; asks, never blocks */
+void worker_wake(struct worker *w);           /* any thread; ends an idle wait or a back-off */
+void worker_retry(struct worker *w);          /* any thread; ends a hold, too */
+void worker_stop(struct worker *w);           /* any thread; asks, never blocks */
 bool worker_stopping(const struct worker *w); /* any thread; steps poll it in long loops */
-void worker_join(struct worker *w);  /* after stop; blocks until the step in progress returned */
-void worker_free(struct worker *w);  /* NULL is fine; joins if started */
+void worker_join(struct worker *w);           /* after stop; blocks until the step in progress returned */
+void worker_free(struct worker *w);           /* NULL is fine; joins if started */
 /* Progress: each step pulses; a step that waits longer than 1 s calls it (R33). */
 void worker_pulse(struct worker *w);
-int64_t worker_silent_ms(const struct worker *w); /* since the last pulse */
+int64_t worker_silent_ms(const struct worker *w);               /* since the last pulse */
 void worker_health(const struct worker *w, struct health *ret); /* a copy */
 
 /* Clocks. */

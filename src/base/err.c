@@ -10,10 +10,9 @@ static const struct {
 	const char *name, *text;
 	enum err_policy policy;
 	int http;
-} table[ERR_COUNT] = {
-	[ERR_OK] = {"OK", "ok", ERR_RETRY, 200},
+} table[ERR_COUNT] = {[ERR_OK] = {"OK", "ok", ERR_RETRY, 200},
 #define X(name, policy, http, text) [ERR_##name] = {#name, text, ERR_##policy, http},
-	ERR_TABLE(X)
+		      ERR_TABLE(X)
 #undef X
 };
 

@@ -58,7 +58,7 @@ int log_level_parse(const char *name)
 	static const struct {
 		const char *name;
 		int level;
-	} names[] = {{"debug", LOG_LVL_DEBUG}, {"info", LOG_LVL_INFO},   {"warn", LOG_LVL_WARNING},
+	} names[] = {{"debug", LOG_LVL_DEBUG},     {"info", LOG_LVL_INFO},   {"warn", LOG_LVL_WARNING},
 		     {"warning", LOG_LVL_WARNING}, {"error", LOG_LVL_ERROR}, {"dpanic", LOG_LVL_ERROR},
 		     {"panic", LOG_LVL_ERROR},     {"fatal", LOG_LVL_ERROR}};
 
@@ -107,8 +107,8 @@ static void write_journal(enum log_level l, const char *file, int line, const ch
 	for (size_t i = 0; i < SCOPE_MAX; i++) {
 		if (!scopes[i].key[0])
 			continue;
-		snprintf(fields[i], sizeof(fields[i]), "CDC_%.*s=%.*s", KEY_MAX - 1, scopes[i].key, VALUE_MAX - 1,
-			 scopes[i].value);
+		snprintf(fields[i], sizeof(fields[i]), "CDC_%.*s=%.*s", KEY_MAX - 1, scopes[i].key,
+			 VALUE_MAX - 1, scopes[i].value);
 		for (char *p = fields[i]; *p != '='; p++)
 			*p = (char)toupper((unsigned char)*p);
 		iov[n++] = (struct iovec){fields[i], strlen(fields[i])};
@@ -140,8 +140,9 @@ static void write_stderr(enum log_level l, const char *text)
 
 	clock_gettime(CLOCK_REALTIME, &ts);
 	gmtime_r(&ts.tv_sec, &tm);
-	buf_addf(&b, "<%d>%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ %s %s", (int)l, tm.tm_year + 1900, tm.tm_mon + 1,
-		 tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, ts.tv_nsec / 1000000, level_name(l), text);
+	buf_addf(&b, "<%d>%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ %s %s", (int)l, tm.tm_year + 1900,
+		 tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, ts.tv_nsec / 1000000,
+		 level_name(l), text);
 	for (size_t i = 0; i < SCOPE_MAX; i++)
 		if (scopes[i].key[0])
 			buf_addf(&b, " %s=%s", scopes[i].key, scopes[i].value);

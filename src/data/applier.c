@@ -169,7 +169,8 @@ static void prepare(struct applier *a)
 	for (size_t i = 0; i < w->count; i++) {
 		const struct entry *e = &w->entries[i];
 
-		if ((e->kind == KIND_INSERT || e->kind == KIND_DELETE) && !holds_find(&a->holds, e->collection_id))
+		if ((e->kind == KIND_INSERT || e->kind == KIND_DELETE) &&
+		    !holds_find(&a->holds, e->collection_id))
 			a->data[a->data_count++] = *e;
 	}
 }
@@ -219,8 +220,8 @@ static void note_new_holds(struct applier *a, int64_t after)
 		const struct hold *h = &a->holds.items[i];
 
 		if (h->seq > after)
-			applier_note(a, "collection %s.%s is on hold from seq %lld on, the others go on: %s", h->db,
-				     h->collection, (long long)h->seq, h->reason);
+			applier_note(a, "collection %s.%s is on hold from seq %lld on, the others go on: %s",
+				     h->db, h->collection, (long long)h->seq, h->reason);
 	}
 }
 
@@ -314,12 +315,13 @@ static void look_ahead(struct applier *a, const struct apply_mark *mark)
 	/* a large transaction is in memory twice already: its successor waits */
 	a->has_next = !atomic_load(&a->paused) && !a->window.complete &&
 		      arena_size(a->window.arena) < 2 * a->limits.bytes &&
-		      window_next(&a->next, a->cursor, mark, &none, &a->limits, bound > mark->out ? bound : mark->out,
-				  &ignored) > 0;
+		      window_next(&a->next, a->cursor, mark, &none, &a->limits,
+				  bound > mark->out ? bound : mark->out, &ignored) > 0;
 }
 
 /* J4: the mark, the target's new objects, new holds and the next intent, in one commit. */
-static int mark_window(struct applier *a, cdc_ts last, const struct sink_object *objects, size_t n, struct err *err)
+static int mark_window(struct applier *a, cdc_ts last, const struct sink_object *objects, size_t n,
+		       struct err *err)
 {
 	int64_t again = a->window.intent.seq; /* above the intent's if entries had to be read again (R13) */
 	struct apply_mark mark = {.seq = again > a->intent.seq ? again : a->intent.seq,

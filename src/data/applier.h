@@ -22,11 +22,11 @@ struct applier;
 struct applier_conf {
 	const struct conf *conf;
 	const char *task_id;
-	const char *target; /* canonical "address:port", for the gate */
-	struct journal *journal;      /* borrowed */
-	struct apply_store *store;    /* borrowed */
+	const char *target;        /* canonical "address:port", for the gate */
+	struct journal *journal;   /* borrowed */
+	struct apply_store *store; /* borrowed */
 	const struct sink_ops *sink_ops;
-	struct sink *sink;            /* borrowed */
+	struct sink *sink; /* borrowed */
 	bool paused;
 	void (*applied)(void *arg, int64_t needed_seq); /* entries below are not needed any more (J3) */
 	void (*note)(void *arg, const char *text);      /* a hold began or ended; may be NULL */
@@ -46,8 +46,8 @@ void applier_retry(struct applier *a);
 
 struct applier_stat {
 	int64_t rows_applied, seq;
-	cdc_ts ts; /* everything of the source at or below is on the target and ticked */
-	int held;  /* collections on hold */
+	cdc_ts ts;             /* everything of the source at or below is on the target and ticked */
+	int held;              /* collections on hold */
 	char held_reason[512]; /* of the oldest hold */
 	int64_t held_since_ms;
 };

@@ -22,14 +22,15 @@ struct applier {
 	struct apply_mark mark;
 	struct apply_intent intent; /* as durable */
 	struct window window, next;
-	bool has_window, has_next; /* window: the intent's; next: cut ahead, becomes the intent with the mark */
+	bool has_window,
+		has_next;   /* window: the intent's; next: cut ahead, becomes the intent with the mark */
 	struct entry *data; /* of the window: what goes to the sink; window.arena */
 	cdc_ts *out;
 	size_t data_count;
 	struct arena *scratch; /* of one attempt to send: a long outage must not grow */
-	cdc_ts tick_due; /* a mark whose tick is not sent; 0: none */
-	cdc_ts ticked;   /* the last idle tick */
-	bool ahead;      /* a neighbour holds the target's ticks back below what we have marked (R22) */
+	cdc_ts tick_due;       /* a mark whose tick is not sent; 0: none */
+	cdc_ts ticked;         /* the last idle tick */
+	bool ahead;            /* a neighbour holds the target's ticks back below what we have marked (R22) */
 	int64_t idle_tick_ms;
 	struct holds holds;
 	int64_t refused_seq, refused_ms; /* a DDL that the target refuses, since when */

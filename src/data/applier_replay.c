@@ -171,8 +171,8 @@ static void first_refusal(struct sink_refusal *ret, const struct sink_refusal *l
 }
 
 /* Sends the gathered window. 0: confirmed. 1: refused, *refusal tells. */
-static int send(struct applier *a, const struct hold *h, cdc_ts *last, struct sink_object **objects, size_t *n,
-		struct sink_refusal *refusal, struct err *err)
+static int send(struct applier *a, const struct hold *h, cdc_ts *last, struct sink_object **objects,
+		size_t *n, struct sink_refusal *refusal, struct err *err)
 {
 	struct window *w = &a->window;
 	cdc_ts *out = arena_alloc(a->scratch, (w->count + 1) * sizeof(*out));
@@ -227,8 +227,8 @@ static int64_t rows_of(const struct window *w)
 	return n;
 }
 
-static int confirm(struct applier *a, struct hold *h, cdc_ts last, const struct sink_object *objects, size_t n,
-		   struct err *err)
+static int confirm(struct applier *a, struct hold *h, cdc_ts last, const struct sink_object *objects,
+		   size_t n, struct err *err)
 {
 	struct apply_mark mark = a->mark;
 	struct hold now = *h;

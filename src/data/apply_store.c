@@ -45,10 +45,11 @@ struct apply_store {
 
 static int bad(const char *path, struct err *err, const char *what)
 {
-	return err_set(err, ERR_JOURNAL_BAD,
-		       "%s is damaged: %s. Nothing was deleted. Check the disk and restore the file from a backup "
-		       "that is not older than the journal; without it, delete the task and create it again",
-		       path, what);
+	return err_set(
+		err, ERR_JOURNAL_BAD,
+		"%s is damaged: %s. Nothing was deleted. Check the disk and restore the file from a backup "
+		"that is not older than the journal; without it, delete the task and create it again",
+		path, what);
 }
 
 static int fail(sqlite3 *db, int rc, const char *path, const char *what, struct err *err)
@@ -61,7 +62,8 @@ static int fail(sqlite3 *db, int rc, const char *path, const char *what, struct 
 		return bad(path, err, text);
 	case SQLITE_FULL:
 		return err_set(err, ERR_STATE_IO,
-			       "%s: %s: no space left on the device. It goes on by itself when there is", path, what);
+			       "%s: %s: no space left on the device. It goes on by itself when there is",
+			       path, what);
 	}
 	return err_set(err, ERR_STATE_IO, "%s: %s: %s (SQLite %d). Check the disk and the file's owner", path,
 		       what, text, rc);
@@ -98,9 +100,9 @@ static int step(struct apply_store *s, sqlite3_stmt *stmt, int bound, struct err
 static void row_words(const struct row *r, int64_t w[ROW_WORDS])
 {
 	const int64_t words[ROW_WORDS] = {
-		r->mark.seq,	   (int64_t)r->mark.ts,	     (int64_t)r->mark.out, r->mark.rows_applied,
-		r->intent.type,	   r->intent.seq,	     (int64_t)r->intent.ts, (int64_t)r->intent.floor,
-		r->intent.version, r->intent.merge_limit, (int64_t)r->bound,	    r->written_ms,
+		r->mark.seq,       (int64_t)r->mark.ts,   (int64_t)r->mark.out,  r->mark.rows_applied,
+		r->intent.type,    r->intent.seq,         (int64_t)r->intent.ts, (int64_t)r->intent.floor,
+		r->intent.version, r->intent.merge_limit, (int64_t)r->bound,     r->written_ms,
 	};
 
 	memcpy(w, words, sizeof(words));
@@ -145,7 +147,8 @@ static int save_object(struct apply_store *s, const struct apply_object *o, stru
 	if (o->value && rc == SQLITE_OK)
 		rc = sqlite3_bind_int64(stmt, 2, object_crc(o->key, o->value, o->size));
 	if (o->value && rc == SQLITE_OK)
-		rc = sqlite3_bind_blob64(stmt, 3, o->size ? (const void *)o->value : "", o->size, SQLITE_STATIC);
+		rc = sqlite3_bind_blob64(stmt, 3, o->size ? (const void *)o->value : "", o->size,
+					 SQLITE_STATIC);
 	rc = step(s, stmt, rc, err);
 	sqlite3_clear_bindings(stmt);
 	return rc;
@@ -196,8 +199,8 @@ static int create(struct apply_store *s, struct err *err)
 	char *sql;
 	int rc;
 
-	snprintf(pragmas, sizeof(pragmas), "BEGIN IMMEDIATE; PRAGMA application_id=%d; PRAGMA user_version=%d",
-		 APPLY_ID, APPLY_SCHEMA);
+	snprintf(pragmas, sizeof(pragmas),
+		 "BEGIN IMMEDIATE; PRAGMA application_id=%d; PRAGMA user_version=%d", APPLY_ID, APPLY_SCHEMA);
 	rc = exec(s, "create", pragmas, err);
 	if (rc == 0)
 		rc = exec(s, "create", schema, err);
@@ -288,7 +291,8 @@ static int check(struct apply_store *s, struct err *err)
 static int statements(struct apply_store *s, struct err *err)
 {
 	static const char save[] =
-		"UPDATE mark SET applied_seq = ?, applied_ts = ?, applied_out = ?, rows_applied = ?, intent_type = ?,"
+		"UPDATE mark SET applied_seq = ?, applied_ts = ?, applied_out = ?, rows_applied = ?, "
+		"intent_type = ?,"
 		"intent_seq = ?, intent_ts = ?, intent_floor = ?, intent_version = ?, intent_merge_limit = ?,"
 		"tick_bound = ?, written_ms = ?, crc = ? WHERE id = 1";
 	int rc = prepare(s, "BEGIN IMMEDIATE", &s->begin, err);
@@ -298,15 +302,17 @@ static int statements(struct apply_store *s, struct err *err)
 	if (rc == 0)
 		rc = prepare(s, save, &s->save, err);
 	if (rc == 0)
-		rc = prepare(s,
-			     "INSERT INTO object(key, crc, value) VALUES(?, ?, ?) ON CONFLICT(key) DO UPDATE SET "
-			     "crc = excluded.crc, value = excluded.value",
-			     &s->set, err);
+		rc = prepare(
+			s,
+			"INSERT INTO object(key, crc, value) VALUES(?, ?, ?) ON CONFLICT(key) DO UPDATE SET "
+			"crc = excluded.crc, value = excluded.value",
+			&s->set, err);
 	if (rc == 0)
 		rc = prepare(s, "DELETE FROM object WHERE key = ?", &s->drop, err);
 	if (rc == 0)
 		rc = prepare(s,
-			     "SELECT key, value, crc FROM object WHERE key >= ?1 AND substr(key, 1, length(?1)) = ?1 "
+			     "SELECT key, value, crc FROM object WHERE key >= ?1 AND substr(key, 1, "
+			     "length(?1)) = ?1 "
 			     "ORDER BY key",
 			     &s->list, err);
 	return rc;
@@ -474,16 +480,17 @@ int apply_store_commit(struct apply_store *s, const struct apply_mark *mark, con
 	r.intent = next ? *next : (struct apply_intent){0};
 	if (mark->seq < old->seq || mark->ts < old->ts || mark->out < old->out) /* J4 */
 		rc = err_set(err, ERR_INTERNAL,
-			     "%s: the applied mark would go back from seq %" PRId64 ", ts %" PRIu64 " to seq %" PRId64
-			     ", ts %" PRIu64,
+			     "%s: the applied mark would go back from seq %" PRId64 ", ts %" PRIu64
+			     " to seq %" PRId64 ", ts %" PRIu64,
 			     s->path, old->seq, old->ts, mark->seq, mark->ts);
 	else if (next && (next->seq < mark->seq || next->ts < mark->ts))
-		rc = err_set(err, ERR_INTERNAL, "%s: the next window ends before the applied mark %" PRId64, s->path,
-			     mark->seq);
+		rc = err_set(err, ERR_INTERNAL, "%s: the next window ends before the applied mark %" PRId64,
+			     s->path, mark->seq);
 	else if (open->type != INTENT_NONE && !covers(mark->seq, mark->ts, open) &&
 		 !(next && covers(next->seq, next->ts, open))) /* J6 */
 		rc = err_set(err, ERR_INTERNAL,
-			     "%s: the mark seq %" PRId64 " would leave the open window up to seq %" PRId64 " uncovered",
+			     "%s: the mark seq %" PRId64 " would leave the open window up to seq %" PRId64
+			     " uncovered",
 			     s->path, mark->seq, open->seq);
 	else
 		rc = commit(s, &r, objects, n, err);

@@ -22,7 +22,8 @@ struct apply_mark {
 };
 
 enum { INTENT_NONE, INTENT_DATA, INTENT_DDL };
-/* R19: everything that shapes the messages of a window. Entries (mark.seq, seq], source time (mark.ts, ts]. */
+/* R19: everything that shapes the messages of a window. Entries (mark.seq, seq], source time (mark.ts, ts].
+ */
 struct apply_intent {
 	int type; /* INTENT_* */
 	int64_t seq;
@@ -54,7 +55,7 @@ int apply_store_set_intent(struct apply_store *s, const struct apply_intent *in,
 int apply_store_commit(struct apply_store *s, const struct apply_mark *mark, const struct apply_intent *next,
 		       const struct apply_object *objects, size_t n, struct err *err);
 /* Every object whose key starts with prefix, ordered by key, in the arena. */
-int apply_store_objects(struct apply_store *s, const char *prefix, struct arena *arena, struct apply_object **ret,
-			size_t *ret_n, struct err *err);
+int apply_store_objects(struct apply_store *s, const char *prefix, struct arena *arena,
+			struct apply_object **ret, size_t *ret_n, struct err *err);
 
 #endif

@@ -288,7 +288,8 @@ bool coll_wanted(const struct catalog *c, const struct coll *k)
 
 bool coll_to_create(const struct catalog *c, const struct coll *k, cdc_ts watermark)
 {
-	return !k->known && k->schema && coll_created(c, k) && k->info->created <= watermark && coll_wanted(c, k);
+	return !k->known && k->schema && coll_created(c, k) && k->info->created <= watermark &&
+	       coll_wanted(c, k);
 }
 
 bool partition_is_new(const struct coll *k, const struct item *it)

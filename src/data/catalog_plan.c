@@ -205,7 +205,8 @@ static void create_database(struct plan *p, struct db *d)
 		return;
 	}
 	if (old) {
-		/* all at one time, in order of rank: a collection's Drop record of that time still comes before */
+		/* all at one time, in order of rank: a collection's Drop record of that time still comes
+		 * before */
 		if (old->live)
 			drop_contents(p, old, ts);
 		drop_database(p, old, RANK_EARLY_DROP_DATABASE, ts);

@@ -84,7 +84,8 @@ static bool applier_stopping(void *arg)
 	if (f->applier_worker && worker_stopping(f->applier_worker))
 		return true;
 	if (f->applier_worker)
-		worker_pulse(f->applier_worker); /* a target that does not answer is not a hang of ours (R33) */
+		worker_pulse(
+			f->applier_worker); /* a target that does not answer is not a hang of ours (R33) */
 	return false;
 }
 
@@ -145,8 +146,10 @@ static int check_store(const struct flow *f, struct err *err)
 	if ((stat(path, &st) == 0 && st.st_size > 0) || !has_segments(f))
 		return 0;
 	return err_set(err, ERR_JOURNAL_BAD,
-		       "%s is missing or empty, but the journal beside it is not: what of it was applied is not known. "
-		       "Nothing was changed. Restore the file (with its -wal) from a backup that is not older than the "
+		       "%s is missing or empty, but the journal beside it is not: what of it was applied is "
+		       "not known. "
+		       "Nothing was changed. Restore the file (with its -wal) from a backup that is not "
+		       "older than the "
 		       "journal; without it, delete the task and create it again",
 		       path);
 }
@@ -157,7 +160,8 @@ static int check_journal(const struct flow *f, struct err *err)
 	if (journal_watermark(f->journal) > 0)
 		return 0;
 	return err_set(err, ERR_JOURNAL_BAD,
-		       "journal %s/journal is missing or empty: where to read on is not known. Restore the folder from a "
+		       "journal %s/journal is missing or empty: where to read on is not known. Restore the "
+		       "folder from a "
 		       "backup; without it, delete the task and create it again",
 		       f->dir);
 }
@@ -210,15 +214,16 @@ static int open_applier(struct flow *f, const struct flow_conf *conf, bool pause
 	int rc;
 
 	f->sink_ops = &sink_replicate;
-	rc = f->sink_ops->open(&f->sink,
-			       &(struct sink_conf){.target = f->target,
-						   .identity = hash64(0, conf->source_uuid, strlen(conf->source_uuid)),
-						   .request_timeout_ms = f->conf->request_timeout_ms,
-						   .poll = applier_stopping,
-						   .poll_arg = f,
-						   .note = on_note,
-						   .note_arg = f},
-			       err);
+	rc = f->sink_ops->open(
+		&f->sink,
+		&(struct sink_conf){.target = f->target,
+				    .identity = hash64(0, conf->source_uuid, strlen(conf->source_uuid)),
+				    .request_timeout_ms = f->conf->request_timeout_ms,
+				    .poll = applier_stopping,
+				    .poll_arg = f,
+				    .note = on_note,
+				    .note_arg = f},
+		err);
 	if (rc < 0)
 		return rc;
 	f->target_name = canonical_target(f->target);
@@ -255,8 +260,11 @@ int flow_open(struct flow **ret, const struct flow_conf *conf, bool paused, stru
 		goto out;
 	f->reader_worker = worker_new(&(struct worker_conf){
 		.name = "reader", .task = f->task_id, .step = reader_step, .arg = f->reader, .idle_ms = 100});
-	f->applier_worker = worker_new(&(struct worker_conf){
-		.name = "applier", .task = f->task_id, .step = applier_step, .arg = f->applier, .idle_ms = 200});
+	f->applier_worker = worker_new(&(struct worker_conf){.name = "applier",
+							     .task = f->task_id,
+							     .step = applier_step,
+							     .arg = f->applier,
+							     .idle_ms = 200});
 	*ret = f;
 	return 0;
 out:

@@ -36,7 +36,8 @@ static int step(void *arg, struct err *err)
 	collection = f->todo[0].collection;
 	memmove(f->todo, f->todo + 1, --f->count * sizeof(f->todo[0]));
 	pthread_mutex_unlock(&f->mutex);
-	(void)milvus_flush(f->milvus, db, (const char *const *)&collection, 1, &st, err); /* a hint, no more */
+	(void)milvus_flush(f->milvus, db, (const char *const *)&collection, 1, &st,
+			   err); /* a hint, no more */
 	free(db);
 	free(collection);
 	return 1;
@@ -48,7 +49,8 @@ struct flusher *flusher_new(const struct sink_conf *conf)
 
 	pthread_mutex_init(&f->mutex, NULL);
 	f->milvus = milvus_new(conf->target, conf->request_timeout_ms, conf->poll, conf->poll_arg);
-	f->worker = worker_new(&(struct worker_conf){.name = "flusher", .step = step, .arg = f, .idle_ms = 1000});
+	f->worker =
+		worker_new(&(struct worker_conf){.name = "flusher", .step = step, .arg = f, .idle_ms = 1000});
 	worker_start(f->worker);
 	return f;
 }

@@ -46,7 +46,8 @@ int holds_restore(struct holds *h, const struct apply_object *objects, size_t n,
 			continue;
 		pb = jr__hold__unpack(NULL, objects[i].size, objects[i].value);
 		if (!pb)
-			return err_set(err, ERR_JOURNAL_BAD, "apply.db: object %s is damaged", objects[i].key);
+			return err_set(err, ERR_JOURNAL_BAD, "apply.db: object %s is damaged",
+				       objects[i].key);
 		*push(h) = (struct hold){.collection_id = pb->collection_id,
 					 .seq = pb->seq,
 					 .since_ms = pb->since_ms,
@@ -74,12 +75,12 @@ struct hold *holds_add(struct holds *h, const struct entry *e, const char *reaso
 		return x;
 	x = push(h);
 	*x = (struct hold){.collection_id = e->collection_id,
-				 .seq = e->seq,
-				 .since_ms = clock_real_ms(),
-				 .ts = e->ts,
-				 .db = xstrdup(e->db ? e->db : ""),
-				 .collection = xstrdup(e->collection ? e->collection : ""),
-				 .reason = xstrdup(reason)};
+			   .seq = e->seq,
+			   .since_ms = clock_real_ms(),
+			   .ts = e->ts,
+			   .db = xstrdup(e->db ? e->db : ""),
+			   .collection = xstrdup(e->collection ? e->collection : ""),
+			   .reason = xstrdup(reason)};
 	return x;
 }
 
@@ -120,8 +121,9 @@ struct apply_object holds_store(const struct hold *h, struct arena *arena)
 	n = jr__hold__get_packed_size(&pb);
 	value = arena_alloc(arena, n + 1);
 	jr__hold__pack(&pb, value);
-	return (struct apply_object){
-		.key = arena_printf(arena, "hold/%lld", (long long)h->collection_id), .value = value, .size = n};
+	return (struct apply_object){.key = arena_printf(arena, "hold/%lld", (long long)h->collection_id),
+				     .value = value,
+				     .size = n};
 }
 
 struct apply_object holds_erase(int64_t collection_id, struct arena *arena)

@@ -134,7 +134,8 @@ static int scan(struct journal *j, bool remove, struct err *err)
 	const struct dirent *e;
 
 	if (!d)
-		return err_set(err, ERR_JOURNAL_IO, "%s: cannot read the folder: %s", j->dir, strerror(errno));
+		return err_set(err, ERR_JOURNAL_IO, "%s: cannot read the folder: %s", j->dir,
+			       strerror(errno));
 	while (errno = 0, (e = readdir(d))) {
 		int64_t first = segment_number(e->d_name);
 		struct segment *seg;
@@ -153,7 +154,8 @@ static int scan(struct journal *j, bool remove, struct err *err)
 	}
 	if (errno) {
 		closedir(d);
-		return err_set(err, ERR_JOURNAL_IO, "%s: cannot read the folder: %s", j->dir, strerror(errno));
+		return err_set(err, ERR_JOURNAL_IO, "%s: cannot read the folder: %s", j->dir,
+			       strerror(errno));
 	}
 	closedir(d);
 	if (j->count)
@@ -261,7 +263,8 @@ int journal_open(struct journal **ret, const char *dir, const struct journal_opt
 	if (rc < 0) {
 		for (size_t i = 0; i < j->count; i++) /* leave every file as it was found */
 			if (j->segments[i]->db)
-				sqlite3_db_config(j->segments[i]->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+				sqlite3_db_config(j->segments[i]->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1,
+						  NULL);
 		writer_close(j);
 		j->dirty = false;
 		j->w.seg = NULL;
@@ -330,8 +333,8 @@ size_t journal_state(struct journal *j, struct arena *arena, struct state_row **
 	for (size_t i = 0; i < j->state.count; i++) {
 		const struct state_item *it = &j->state.items[i];
 
-		rows[i] = (struct state_row){arena_strdup(arena, it->key), arena_dup(arena, it->value, it->size),
-					     it->size};
+		rows[i] = (struct state_row){arena_strdup(arena, it->key),
+					     arena_dup(arena, it->value, it->size), it->size};
 	}
 	*ret = rows;
 	return j->state.count;

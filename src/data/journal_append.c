@@ -27,8 +27,9 @@ int writer_open(struct journal *j, struct segment *seg, struct err *err)
 			      "rows_total = ?6, body_bytes = ?7, written_ms = ?8, crc = ?9 WHERE id = ?1"},
 		{&w->clear_positions, "DELETE FROM position"},
 		{&w->add_position, "INSERT INTO position VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"},
-		{&w->set_state, "INSERT INTO state(key, crc, value) VALUES(?, ?, ?) ON CONFLICT(key) DO UPDATE SET "
-				"crc = excluded.crc, value = excluded.value"},
+		{&w->set_state,
+		 "INSERT INTO state(key, crc, value) VALUES(?, ?, ?) ON CONFLICT(key) DO UPDATE SET "
+		 "crc = excluded.crc, value = excluded.value"},
 		{&w->drop_state, "DELETE FROM state WHERE key = ?"},
 	};
 	int rc = 0;
@@ -53,7 +54,7 @@ int writer_open(struct journal *j, struct segment *seg, struct err *err)
 void writer_close(struct journal *j)
 {
 	struct writer *w = &j->w;
-	sqlite3_stmt *all[] = {w->begin,	   w->commit,	    w->add_entry, w->add_cut,	w->set_cut,
+	sqlite3_stmt *all[] = {w->begin,           w->commit,       w->add_entry, w->add_cut,   w->set_cut,
 			       w->clear_positions, w->add_position, w->set_state, w->drop_state};
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
@@ -116,8 +117,15 @@ static int add_entry(struct journal *j, const struct entry *e, struct err *err)
 	sqlite3_stmt *s = j->w.add_entry;
 	uint32_t crc = crc32c(entry_crc_head(e), e->body, e->size);
 	const char *strings[] = {text(e->db), text(e->collection), text(e->vchannel), text(e->pchannel)};
-	int64_t v[] = {e->seq,		e->ts > INT64_MAX ? -1 : (int64_t)e->ts, (int64_t)e->kind, e->db_id,
-		       e->collection_id, e->partition_id, (int64_t)e->id.hi, (int64_t)e->id.lo, e->rows};
+	int64_t v[] = {e->seq,
+		       e->ts > INT64_MAX ? -1 : (int64_t)e->ts,
+		       (int64_t)e->kind,
+		       e->db_id,
+		       e->collection_id,
+		       e->partition_id,
+		       (int64_t)e->id.hi,
+		       (int64_t)e->id.lo,
+		       e->rows};
 	int rc = SQLITE_OK, n = 1;
 
 	for (size_t i = 0; rc == SQLITE_OK && i < ARRAY_LEN(v); i++)
@@ -135,8 +143,8 @@ static int add_entry(struct journal *j, const struct entry *e, struct err *err)
 
 static int write_cut(struct journal *j, sqlite3_stmt *s, const struct head *h, struct err *err)
 {
-	int64_t v[] = {h->id,	   h->last_seq,	  (int64_t)h->watermark, h->revision,
-		       h->entries, h->rows_total, h->body_bytes,	 h->written_ms};
+	int64_t v[] = {h->id,      h->last_seq,   (int64_t)h->watermark, h->revision,
+		       h->entries, h->rows_total, h->body_bytes,         h->written_ms};
 	int rc = SQLITE_OK;
 
 	for (size_t i = 0; rc == SQLITE_OK && i < ARRAY_LEN(v); i++)
@@ -321,7 +329,8 @@ static void remember(struct journal *j, const struct cut *cuts, size_t n, const 
 			continue;
 		w = cuts[i].watermark;
 		for (size_t k = 0; k < cuts[i].state_count; k++)
-			state_set(&j->state, cuts[i].state[k].key, cuts[i].state[k].value, cuts[i].state[k].size);
+			state_set(&j->state, cuts[i].state[k].key, cuts[i].state[k].value,
+				  cuts[i].state[k].size);
 	}
 	positions_set(&j->positions, last->positions, last->position_count);
 }

@@ -19,18 +19,18 @@
 #define SEGMENT_SCHEMA 1
 #define SEGMENT_ID 0x6d63646a /* "mcdj" */
 #define SEGMENT_DIGITS 20
-#define BODY_MAX ((size_t)256 << 20) /* nothing a broker lets through is near it */
+#define BODY_MAX ((size_t)256 << 20)    /* nothing a broker lets through is near it */
 #define WAL_PASSIVE ((int64_t)8 << 20)  /* from here on: copy into the database after each commit */
 #define WAL_RESTART ((int64_t)16 << 20) /* from here on: wait for the cursor to let the WAL begin anew */
 
 struct segment {
 	char *path;
-	int64_t first;  /* its file name: no entry of it is below, all entries before it are */
-	bool sealed;    /* [lock] in rollback mode, 0440: it never changes again */
-	bool sealing;   /* [lock] the writer is at it; cursors wait */
-	int readers;    /* [lock] cursors that have it open */
-	int64_t bytes;  /* on disk, when last looked */
-	sqlite3 *db;    /* the one writing connection, of an unsealed segment; or NULL */
+	int64_t first; /* its file name: no entry of it is below, all entries before it are */
+	bool sealed;   /* [lock] in rollback mode, 0440: it never changes again */
+	bool sealing;  /* [lock] the writer is at it; cursors wait */
+	int readers;   /* [lock] cursors that have it open */
+	int64_t bytes; /* on disk, when last looked */
+	sqlite3 *db;   /* the one writing connection, of an unsealed segment; or NULL */
 };
 
 /* Where the journal stands: its last cut row. In memory it may be ahead of the disk by empty cuts. */
@@ -65,8 +65,8 @@ struct state {
 /* Statements of the newest segment. */
 struct writer {
 	struct segment *seg; /* NULL: the next append makes one */
-	sqlite3_stmt *begin, *commit, *add_entry, *add_cut, *set_cut, *clear_positions, *add_position, *set_state,
-		*drop_state;
+	sqlite3_stmt *begin, *commit, *add_entry, *add_cut, *set_cut, *clear_positions, *add_position,
+		*set_state, *drop_state;
 	bool full_sync;
 	int64_t wal_bytes; /* in use, as of the last commit */
 	int64_t wal_file;  /* its size on disk, when last looked */
@@ -82,9 +82,9 @@ struct journal {
 	struct positions positions;
 	struct state state;
 	struct writer w;
-	bool dirty;          /* head and positions are ahead of the disk */
-	int64_t flushed_ms;  /* monotonic */
-	int64_t wanted;      /* bytes that found no room; 0: none did */
+	bool dirty;         /* head and positions are ahead of the disk */
+	int64_t flushed_ms; /* monotonic */
+	int64_t wanted;     /* bytes that found no room; 0: none did */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct segment **segments; /* [lock] oldest first */
@@ -97,7 +97,7 @@ struct journal {
 
 /* journal.c */
 void journal_publish(struct journal *j); /* makes head and segments visible to other threads */
-void positions_set(struct positions *p, const struct position *items, size_t n); /* copies and sorts */
+void positions_set(struct positions *p, const struct position *items, size_t n);     /* copies and sorts */
 void state_set(struct state *s, const char *key, const uint8_t *value, size_t size); /* value NULL deletes */
 static inline int64_t journal_next_seq(const struct journal *j, int64_t last)
 {
@@ -123,7 +123,7 @@ int segment_load(struct journal *j, struct segment *seg, sqlite3 *db, struct err
 uint32_t head_crc(const struct head *h, const struct positions *p);
 uint32_t state_crc(const char *key, const uint8_t *value, size_t size);
 int position_bind(sqlite3_stmt *s, const struct position *p); /* parameters 1-9; an SQLite code */
-int64_t file_bytes(const char *path, int64_t *ret_wal); /* with the WAL */
+int64_t file_bytes(const char *path, int64_t *ret_wal);       /* with the WAL */
 
 /* journal_append.c */
 int writer_open(struct journal *j, struct segment *seg, struct err *err);
@@ -147,7 +147,7 @@ int entry_load(sqlite3 *db, const char *path, sqlite3_stmt *row, sqlite3_blob **
 /* journal_retain.c */
 int journal_rotate(struct journal *j, struct err *err);
 int journal_room(struct journal *j, int64_t more, struct err *err); /* J8 */
-void journal_measure(struct journal *j); /* bytes of the newest segment */
+void journal_measure(struct journal *j);                            /* bytes of the newest segment */
 /* Seals what can be sealed now; what cannot be is tried again later. */
 void journal_seal(struct journal *j);
 

@@ -22,8 +22,15 @@ struct journal_cursor {
 uint32_t entry_crc_head(const struct entry *e)
 {
 	const char *strings[] = {e->db, e->collection, e->vchannel, e->pchannel};
-	uint64_t words[] = {(uint64_t)e->seq, e->ts, (uint64_t)e->kind, (uint64_t)e->db_id,
-			    (uint64_t)e->collection_id, (uint64_t)e->partition_id, e->id.hi, e->id.lo, e->rows};
+	uint64_t words[] = {(uint64_t)e->seq,
+			    e->ts,
+			    (uint64_t)e->kind,
+			    (uint64_t)e->db_id,
+			    (uint64_t)e->collection_id,
+			    (uint64_t)e->partition_id,
+			    e->id.hi,
+			    e->id.lo,
+			    e->rows};
 	uint8_t b[sizeof(words)];
 	uint32_t crc;
 
@@ -178,7 +185,8 @@ void journal_cursor_close(struct journal_cursor *c)
 static int read_base(struct journal_cursor *c, struct err *err)
 {
 	sqlite3_stmt *s = NULL;
-	int rc = sql_prepare(c->db, c->seg->path, "SELECT last_seq FROM cut ORDER BY id LIMIT 1", &s, err), step;
+	int rc = sql_prepare(c->db, c->seg->path, "SELECT last_seq FROM cut ORDER BY id LIMIT 1", &s, err),
+	    step;
 
 	if (rc < 0)
 		return rc;
@@ -195,7 +203,8 @@ static int read_base(struct journal_cursor *c, struct err *err)
 
 static int open_segment(struct journal_cursor *c, struct err *err)
 {
-	static const char rows[] = "SELECT " ENTRY_COLUMNS " FROM entry WHERE seq > ? AND seq <= ? ORDER BY seq";
+	static const char rows[] =
+		"SELECT " ENTRY_COLUMNS " FROM entry WHERE seq > ? AND seq <= ? ORDER BY seq";
 	const char *path = c->seg->path;
 	int rc = segment_open_db(c->j, path, true, &c->db, err);
 
@@ -263,8 +272,8 @@ static int read_rows(struct journal_cursor *c, int64_t *after, const struct limi
 	sqlite3_bind_int64(c->rows, 2, max->last_seq);
 	while (rc == 0 && (step = sqlite3_step(c->rows)) != SQLITE_DONE) {
 		size_t size = (size_t)sqlite3_column_int64(c->rows, 14);
-		bool over = ret->count && (ret->count >= max->entries || size > max->bytes ||
-					   *used > max->bytes - size);
+		bool over = ret->count &&
+			    (ret->count >= max->entries || size > max->bytes || *used > max->bytes - size);
 		struct entry e;
 
 		if (step != SQLITE_ROW) {
@@ -298,11 +307,12 @@ static int read_rows(struct journal_cursor *c, int64_t *after, const struct limi
 
 static int missing(const struct journal *j, int64_t after, int64_t last, struct err *err)
 {
-	return err_set(err, ERR_JOURNAL_BAD,
-		       "journal %s: the entries %" PRId64 " to %" PRId64
-		       " (seq) are missing, a segment file is gone. Restore it from the folder quarantine/ or "
-		       "a backup, or create the task again",
-		       j->dir, after + 1, last);
+	return err_set(
+		err, ERR_JOURNAL_BAD,
+		"journal %s: the entries %" PRId64 " to %" PRId64
+		" (seq) are missing, a segment file is gone. Restore it from the folder quarantine/ or "
+		"a backup, or create the task again",
+		j->dir, after + 1, last);
 }
 
 /* One read transaction. As read_rows. */

@@ -48,7 +48,8 @@ int journal_room(struct journal *j, int64_t more, struct err *err)
 		return 0;
 	j->wanted = more > 0 ? more : 1;
 	return err_set(err, ERR_JOURNAL_FULL,
-		       "journal %s holds %" PRId64 " of at most %" PRId64 " bytes and the next cut has %" PRId64
+		       "journal %s holds %" PRId64 " of at most %" PRId64
+		       " bytes and the next cut has %" PRId64
 		       ". Reading waits (the source keeps the data) until the target has applied more; "
 		       "if the limit is too small, raise it",
 		       j->dir, bytes_of_all(j), j->max_size, more);
@@ -98,7 +99,8 @@ static bool seal(struct journal *j, struct segment *seg)
 {
 	bool done;
 
-	if (!seg->db && (chmod(seg->path, 0640) < 0 || segment_open_db(j, seg->path, false, &seg->db, NULL) < 0))
+	if (!seg->db &&
+	    (chmod(seg->path, 0640) < 0 || segment_open_db(j, seg->path, false, &seg->db, NULL) < 0))
 		return false;
 	if (sqlite3_wal_checkpoint_v2(seg->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) != SQLITE_OK)
 		return false;
@@ -181,7 +183,8 @@ int journal_trim(struct journal *j, int64_t applied_seq, struct err *err)
 		journal_seal(j);
 	while (j->count > 1 && take_oldest(j, applied_seq, &seg)) {
 		if (unlink(seg->path) < 0 && errno != ENOENT) {
-			rc = err_set(err, ERR_JOURNAL_IO, "%s: cannot remove: %s", seg->path, strerror(errno));
+			rc = err_set(err, ERR_JOURNAL_IO, "%s: cannot remove: %s", seg->path,
+				     strerror(errno));
 			put_back(j, seg);
 			break;
 		}

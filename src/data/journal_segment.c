@@ -37,8 +37,10 @@ int sql_bad(const char *path, struct err *err, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	return err_set(err, ERR_JOURNAL_BAD,
-		       "%s is damaged: %s. Nothing was deleted. Check the disk; restore the file, or stop the daemon "
-		       "and move it and its -wal file to the folder quarantine/ beside it: what only it held is then "
+		       "%s is damaged: %s. Nothing was deleted. Check the disk; restore the file, or stop "
+		       "the daemon "
+		       "and move it and its -wal file to the folder quarantine/ beside it: what only it held "
+		       "is then "
 		       "read from the source again if the source still has it",
 		       path, text);
 }
@@ -53,12 +55,13 @@ int sql_fail(sqlite3 *db, int rc, const char *path, const char *what, struct err
 		return sql_bad(path, err, "%s: %s", what, text);
 	case SQLITE_FULL:
 		return err_set(err, ERR_JOURNAL_FULL,
-			       "%s: %s: no space left on the device. It goes on by itself when there is", path, what);
+			       "%s: %s: no space left on the device. It goes on by itself when there is",
+			       path, what);
 	}
 	if ((rc & 0xff) == SQLITE_CONSTRAINT)
 		return err_set(err, ERR_INTERNAL, "%s: %s: %s", path, what, text);
-	return err_set(err, ERR_JOURNAL_IO, "%s: %s: %s (SQLite %d). Check the disk and the file's owner", path,
-		       what, text, rc);
+	return err_set(err, ERR_JOURNAL_IO, "%s: %s: %s (SQLite %d). Check the disk and the file's owner",
+		       path, what, text, rc);
 }
 
 int sql_exec(sqlite3 *db, const char *path, const char *what, const char *sql, struct err *err)
@@ -146,10 +149,11 @@ int segment_probe(const char *path, struct err *err)
 	if (be32(h + 68) != SEGMENT_ID)
 		return sql_bad(path, err, "it is not a journal segment");
 	if (be32(h + 60) > SEGMENT_SCHEMA)
-		return err_set(err, ERR_JOURNAL_NEWER,
-			       "%s was written by a newer version (schema %u, this program knows %d). Install that "
-			       "version again; nothing was changed",
-			       path, be32(h + 60), SEGMENT_SCHEMA);
+		return err_set(
+			err, ERR_JOURNAL_NEWER,
+			"%s was written by a newer version (schema %u, this program knows %d). Install that "
+			"version again; nothing was changed",
+			path, be32(h + 60), SEGMENT_SCHEMA);
 	return SEGMENT_GOOD;
 }
 
@@ -167,15 +171,21 @@ static uint32_t crc_words(uint32_t crc, const uint64_t *w, size_t n)
 
 uint32_t head_crc(const struct head *h, const struct positions *p)
 {
-	uint64_t w[] = {(uint64_t)h->id,	 (uint64_t)h->last_seq,	  h->watermark,
-			(uint64_t)h->revision,	 (uint64_t)h->entries,	  (uint64_t)h->rows_total,
+	uint64_t w[] = {(uint64_t)h->id,         (uint64_t)h->last_seq,   h->watermark,
+			(uint64_t)h->revision,   (uint64_t)h->entries,    (uint64_t)h->rows_total,
 			(uint64_t)h->body_bytes, (uint64_t)h->written_ms, p->count};
 	uint32_t crc = crc_words(0, w, ARRAY_LEN(w));
 
 	for (size_t i = 0; i < p->count; i++) {
 		const struct position *q = &p->items[i];
-		uint64_t v[] = {q->next.hi,	q->next.lo,    q->ts,			    q->guard.set,
-				q->guard.id.hi, q->guard.id.lo, (uint64_t)q->guard.time_ms, q->guard.hash};
+		uint64_t v[] = {q->next.hi,
+				q->next.lo,
+				q->ts,
+				q->guard.set,
+				q->guard.id.hi,
+				q->guard.id.lo,
+				(uint64_t)q->guard.time_ms,
+				q->guard.hash};
 
 		crc = crc32c(crc, q->pchannel, strlen(q->pchannel) + 1);
 		crc = crc_words(crc, v, ARRAY_LEN(v));
@@ -190,9 +200,9 @@ uint32_t state_crc(const char *key, const uint8_t *value, size_t size)
 
 int position_bind(sqlite3_stmt *s, const struct position *p)
 {
-	int64_t v[] = {(int64_t)p->next.hi,	p->guard.set ? 1 : 0,	p->guard.time_ms,
-		       (int64_t)p->next.lo,	(int64_t)p->guard.id.hi, (int64_t)p->guard.hash,
-		       (int64_t)p->ts,		(int64_t)p->guard.id.lo};
+	int64_t v[] = {(int64_t)p->next.hi, p->guard.set ? 1 : 0,    p->guard.time_ms,
+		       (int64_t)p->next.lo, (int64_t)p->guard.id.hi, (int64_t)p->guard.hash,
+		       (int64_t)p->ts,      (int64_t)p->guard.id.lo};
 	static const int param[] = {2, 5, 8, 3, 6, 9, 4, 7};
 	int rc = sqlite3_bind_text(s, 1, p->pchannel, -1, SQLITE_STATIC);
 
@@ -203,8 +213,9 @@ int position_bind(sqlite3_stmt *s, const struct position *p)
 
 int segment_open_db(const struct journal *j, const char *path, bool readonly, sqlite3 **ret, struct err *err)
 {
-	static const char common[] = "PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF;"
-				     "PRAGMA wal_autocheckpoint=0; PRAGMA recursive_triggers=OFF;";
+	static const char common[] =
+		"PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF;"
+		"PRAGMA wal_autocheckpoint=0; PRAGMA recursive_triggers=OFF;";
 	/* journal_size_limit: the WAL file shrinks to it when it begins anew */
 	static const char rw[] = "PRAGMA cache_size=-4096; PRAGMA journal_size_limit=16777216;"
 				 "PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF;";
@@ -287,8 +298,9 @@ static int fill_carried(struct journal *j, struct head *h, sqlite3 *db, const ch
 		return rc;
 	sql = sqlite3_mprintf("INSERT INTO cut VALUES(%lld, %lld, %lld, %lld, %lld, %lld, %lld, %lld, %lld);"
 			      "INSERT INTO meta VALUES('created_ms', %lld), ('program', %Q);",
-			      h->id, h->last_seq, (int64_t)h->watermark, h->revision, h->entries, h->rows_total,
-			      h->body_bytes, h->written_ms, (int64_t)head_crc(h, &j->positions), clock_real_ms(),
+			      h->id, h->last_seq, (int64_t)h->watermark, h->revision, h->entries,
+			      h->rows_total, h->body_bytes, h->written_ms,
+			      (int64_t)head_crc(h, &j->positions), clock_real_ms(),
 			      "milvus-cdc " CDC_VERSION);
 	rc = sql_exec(db, path, "write", sql, err);
 	sqlite3_free(sql);
@@ -360,8 +372,8 @@ int segment_create(struct journal *j, struct segment *seg, struct err *err)
 	remove_with_helpers(tmp);
 	fd = open(tmp, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0640);
 	if (fd < 0)
-		return err_set(err, errno == ENOSPC ? ERR_JOURNAL_FULL : ERR_JOURNAL_IO, "%s: cannot create: %s", tmp,
-			       strerror(errno));
+		return err_set(err, errno == ENOSPC ? ERR_JOURNAL_FULL : ERR_JOURNAL_IO,
+			       "%s: cannot create: %s", tmp, strerror(errno));
 	close(fd);
 	h.id = 1;
 	h.entries = 0;
@@ -372,7 +384,8 @@ int segment_create(struct journal *j, struct segment *seg, struct err *err)
 	if (rc == 0)
 		set_aside(seg->path);
 	if (rc == 0 && rename(tmp, seg->path) < 0)
-		rc = err_set(err, ERR_JOURNAL_IO, "%s: cannot rename to %s: %s", tmp, seg->path, strerror(errno));
+		rc = err_set(err, ERR_JOURNAL_IO, "%s: cannot rename to %s: %s", tmp, seg->path,
+			     strerror(errno));
 	if (rc < 0) {
 		remove_with_helpers(tmp);
 		return rc;
@@ -404,9 +417,9 @@ static int load_positions(sqlite3 *db, const char *path, struct positions *ret, 
 		}
 		ret->items = xrealloc(ret->items, (ret->count + 1) * sizeof(*p));
 		p = &ret->items[ret->count++];
-		*p = (struct position){.next = {(uint64_t)sqlite3_column_int64(s, 1),
-						(uint64_t)sqlite3_column_int64(s, 2)},
-				       .ts = (cdc_ts)sqlite3_column_int64(s, 3)};
+		*p = (struct position){
+			.next = {(uint64_t)sqlite3_column_int64(s, 1), (uint64_t)sqlite3_column_int64(s, 2)},
+			.ts = (cdc_ts)sqlite3_column_int64(s, 3)};
 		strcpy(p->pchannel, name);
 		p->guard.set = sqlite3_column_int(s, 4) != 0;
 		p->guard.id.hi = (uint64_t)sqlite3_column_int64(s, 5);
@@ -450,7 +463,8 @@ static int load_head(sqlite3 *db, const char *path, struct head *ret, uint32_t *
 {
 	static const char sql[] =
 		"SELECT id, last_seq, watermark, revision, entries, rows_total, body_bytes, written_ms, crc,"
-		"(SELECT coalesce(max(seq), 0) FROM entry) FROM (SELECT 1) LEFT JOIN cut ORDER BY id DESC LIMIT 1";
+		"(SELECT coalesce(max(seq), 0) FROM entry) FROM (SELECT 1) LEFT JOIN cut ORDER BY id DESC "
+		"LIMIT 1";
 	sqlite3_stmt *s = NULL;
 	int rc = sql_prepare(db, path, sql, &s, err), step;
 
@@ -458,10 +472,10 @@ static int load_head(sqlite3 *db, const char *path, struct head *ret, uint32_t *
 		return rc;
 	step = sqlite3_step(s);
 	if (step == SQLITE_ROW) {
-		*ret = (struct head){sqlite3_column_int64(s, 0), sqlite3_column_int64(s, 1),
+		*ret = (struct head){sqlite3_column_int64(s, 0),         sqlite3_column_int64(s, 1),
 				     (cdc_ts)sqlite3_column_int64(s, 2), sqlite3_column_int64(s, 3),
-				     sqlite3_column_int64(s, 4), sqlite3_column_int64(s, 5),
-				     sqlite3_column_int64(s, 6), sqlite3_column_int64(s, 7)};
+				     sqlite3_column_int64(s, 4),         sqlite3_column_int64(s, 5),
+				     sqlite3_column_int64(s, 6),         sqlite3_column_int64(s, 7)};
 		*ret_crc = (uint32_t)sqlite3_column_int64(s, 8);
 		*ret_max = sqlite3_column_int64(s, 9);
 		rc = sqlite3_column_type(s, 0) != SQLITE_NULL;

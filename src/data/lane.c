@@ -42,7 +42,8 @@ static int replicate(struct lane *l, const struct out_message *const *m, size_t 
 }
 
 /* R23: the same messages, IDs and window, one by one, to find what the target does not take. */
-static int replicate_singly(struct lane *l, struct lane_job *job, const struct out_message *const *m, size_t n)
+static int replicate_singly(struct lane *l, struct lane_job *job, const struct out_message *const *m,
+			    size_t n)
 {
 	struct milvus_status st;
 
@@ -52,7 +53,8 @@ static int replicate_singly(struct lane *l, struct lane_job *job, const struct o
 		if (rc == -ERR_TARGET_REFUSED) {
 			struct sink_refusal *r;
 
-			job->refused = xrealloc(job->refused, (job->refused_count + 1) * sizeof(*job->refused));
+			job->refused =
+				xrealloc(job->refused, (job->refused_count + 1) * sizeof(*job->refused));
 			r = &job->refused[job->refused_count++];
 			r->collection_id = m[i]->collection_id;
 			r->seq = m[i]->first_seq;

@@ -17,9 +17,9 @@
 struct channel {
 	struct cutter cutter;
 	bool used;
-	bool assigned; /* the source delivers it */
-	bool paused;   /* the source was told to wait (R10) */
-	bool closed;   /* ends without a last tick: not waited for (R5) */
+	bool assigned;         /* the source delivers it */
+	bool paused;           /* the source was told to wait (R10) */
+	bool closed;           /* ends without a last tick: not waited for (R5) */
 	int64_t tick_moved_ms; /* when T(P) last moved, by the reader's clock */
 };
 

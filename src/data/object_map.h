@@ -41,13 +41,16 @@ DEFINE_AUTO(struct object_map, object_map_free)
 /* NULL: unknown. Valid until the collection is put or removed. */
 const struct target_collection *object_map_find(const struct object_map *m, int64_t source_id);
 /* By target name, not dropped; NULL: none. */
-const struct target_collection *object_map_by_name(const struct object_map *m, const char *db, const char *name);
+const struct target_collection *object_map_by_name(const struct object_map *m, const char *db,
+						   const char *name);
 const struct partition_pair *target_partition(const struct target_collection *c, int64_t source_id);
 /* vchannel need not be NUL-terminated. */
-const struct channel_pair *target_channel(const struct target_collection *c, const char *vchannel, size_t len);
+const struct channel_pair *target_channel(const struct target_collection *c, const char *vchannel,
+					  size_t len);
 /* Deep copies in; replaces. */
 void object_map_put(struct object_map *m, const struct target_collection *c);
-void object_map_each(const struct object_map *m, void (*fn)(void *arg, const struct target_collection *c), void *arg);
+void object_map_each(const struct object_map *m, void (*fn)(void *arg, const struct target_collection *c),
+		     void *arg);
 /* The stored form, key "coll/<source id>", in the arena. */
 struct apply_object object_map_store(const struct target_collection *c, struct arena *arena);
 /* From stored objects at start; others than "coll/..." are ignored. JOURNAL_BAD. */

@@ -35,7 +35,8 @@ static bool is_seen(const struct pchannels *p, int64_t id)
 	return false;
 }
 
-static int look_at_db(struct pchannels *p, struct milvus *m, const char *db, struct arena *arena, struct err *err)
+static int look_at_db(struct pchannels *p, struct milvus *m, const char *db, struct arena *arena,
+		      struct err *err)
 {
 	Mv__ShowCollectionsResponse *list;
 	int rc;

@@ -61,9 +61,9 @@ cdc_ts rewrite_restamp(const struct entry *entries, size_t n, cdc_ts floor, cdc_
 struct window {
 	const struct rewrite_conf *conf;
 	struct arena *scratch; /* parts, groups, tables */
-	struct arena *arena; /* what the caller gets */
-	struct table open; /* group of each vchannel and partition that can still grow */
-	struct table seen; /* parts by the source's msgID */
+	struct arena *arena;   /* what the caller gets */
+	struct table open;     /* group of each vchannel and partition that can still grow */
+	struct table seen;     /* parts by the source's msgID */
 	struct group *first, **end;
 	size_t groups;
 	struct rewrite_refusal *refusals; /* malloc'ed: hardly ever more than a few collections */

@@ -30,9 +30,9 @@
 #define REWRITE_VERSION 1
 
 struct rewrite_conf {
-	uint64_t identity;   /* hash of the task's source UUID */
-	int32_t version;     /* REWRITE_VERSION, or an older one while a window is in doubt */
-	size_t merge_limit;  /* bytes of one merged message; 0: no merging */
+	uint64_t identity;  /* hash of the task's source UUID */
+	int32_t version;    /* REWRITE_VERSION, or an older one while a window is in doubt */
+	size_t merge_limit; /* bytes of one merged message; 0: no merging */
 	const struct object_map *map;
 };
 

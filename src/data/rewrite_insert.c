@@ -93,10 +93,10 @@ static void ink_repeated(struct ink *k, const struct repeated *r)
 /* Sizes of one column of a group, from the inside out. */
 struct column_size {
 	size_t payload; /* the elements of all parts */
-	size_t list; /* the message around them; of plain bytes the same as payload */
-	size_t holder; /* ScalarField or VectorField */
-	size_t valid; /* validity flags of all parts */
-	size_t whole; /* FieldData */
+	size_t list;    /* the message around them; of plain bytes the same as payload */
+	size_t holder;  /* ScalarField or VectorField */
+	size_t valid;   /* validity flags of all parts */
+	size_t whole;   /* FieldData */
 };
 
 static bool is_nested(const struct column *c)

@@ -101,9 +101,9 @@ struct part {
 	const struct target_collection *collection;
 	const struct channel_pair *channel;
 	const struct partition_pair *partition; /* NULL: all */
-	uint64_t id;            /* of its own message */
-	uint64_t source_msg_id; /* base.msgID as it came */
-	int64_t source_id;      /* base.sourceID */
+	uint64_t id;                            /* of its own message */
+	uint64_t source_msg_id;                 /* base.msgID as it came */
+	int64_t source_id;                      /* base.sourceID */
 	cdc_ts out;
 	bool restamped;
 	uint32_t rows;

@@ -21,13 +21,14 @@ static int read_prefix(struct etcd *etcd, const struct conf *conf, const char *p
 	const struct conf_etcd *e = &conf->source.etcd;
 	struct etcd_answer answer;
 
-	*ret = (struct etcd_range){
-		.key = arena_printf(arena, "%s/%s/root-coord/database/%s/", e->root_path, e->meta_sub_path, prefix),
-		.prefix = true};
+	*ret = (struct etcd_range){.key = arena_printf(arena, "%s/%s/root-coord/database/%s/", e->root_path,
+						       e->meta_sub_path, prefix),
+				   .prefix = true};
 	return etcd_read(etcd, ret, 1, DEADLINE_MS, arena, &answer, err);
 }
 
-static int shares_collection(const struct etcd_range *range, const struct target_info *target, struct arena *arena)
+static int shares_collection(const struct etcd_range *range, const struct target_info *target,
+			     struct arena *arena)
 {
 	struct arena_pb alloc = arena_pb(arena);
 
@@ -52,8 +53,8 @@ static int shows_marker(struct etcd *etcd, const struct conf *conf, const char *
 	if ((rc = read_prefix(etcd, conf, "db-info", arena, &range, err)) < 0)
 		return rc;
 	for (size_t i = 0; i < range.kv_count; i++) {
-		Mv__DatabaseInfo *db = mv__database_info__unpack((ProtobufCAllocator *)&alloc, range.kvs[i].size,
-								 range.kvs[i].value);
+		Mv__DatabaseInfo *db = mv__database_info__unpack((ProtobufCAllocator *)&alloc,
+								 range.kvs[i].size, range.kvs[i].value);
 
 		if (db && db->name && STREQ(db->name, name))
 			return 1;
@@ -62,7 +63,8 @@ static int shows_marker(struct etcd *etcd, const struct conf *conf, const char *
 }
 
 /* An empty, ordinary Milvus against an empty source. */
-static int try_marker(struct etcd *etcd, const struct conf *conf, const struct target_conf *t, struct err *err)
+static int try_marker(struct etcd *etcd, const struct conf *conf, const struct target_conf *t,
+		      struct err *err)
 {
 	AUTO(milvus_free) struct milvus *m = milvus_new(t, DEADLINE_MS, NULL, NULL);
 	struct milvus_status st;

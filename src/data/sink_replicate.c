@@ -82,8 +82,8 @@ static int replicate_restore(struct sink *s, const struct sink_object *objects, 
 }
 
 /* Hands every message to the lane of its pchannel, waits for all lanes; the first error wins. */
-static int run_lanes(struct sink *s, const struct out_message *messages, size_t n, bool split, struct lane_job *jobs,
-		     struct arena *arena, struct err *err)
+static int run_lanes(struct sink *s, const struct out_message *messages, size_t n, bool split,
+		     struct lane_job *jobs, struct arena *arena, struct err *err)
 {
 	const struct out_message **list = arena_alloc(arena, (n + 1) * sizeof(*list));
 	size_t at = 0;
@@ -183,7 +183,8 @@ static int replicate_write(struct sink *s, const struct sink_window *w, struct a
 	return rc;
 }
 
-static int send_raw(void *arg, const char *pchannel, const struct pb_bytes *msgs, size_t n, cdc_ts ts, struct err *err)
+static int send_raw(void *arg, const char *pchannel, const struct pb_bytes *msgs, size_t n, cdc_ts ts,
+		    struct err *err)
 {
 	struct sink *s = arg;
 	struct milvus_status st;
@@ -194,8 +195,12 @@ static int send_raw(void *arg, const char *pchannel, const struct pb_bytes *msgs
 static int replicate_ddl(struct sink *s, const struct entry *e, cdc_ts out_ts, struct arena *arena,
 			 struct sink_object **ret, size_t *ret_count, struct err *err)
 {
-	struct sink_ddl d = {.milvus = s->milvus, .map = s->map, .send = send_raw, .send_arg = s,
-			      .note = s->conf.note, .note_arg = s->conf.note_arg};
+	struct sink_ddl d = {.milvus = s->milvus,
+			     .map = s->map,
+			     .send = send_raw,
+			     .send_arg = s,
+			     .note = s->conf.note,
+			     .note_arg = s->conf.note_arg};
 	struct apply_object *objects = NULL;
 	struct sink_object *copy;
 	size_t n = 0;

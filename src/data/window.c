@@ -81,7 +81,8 @@ static int repeat(struct window *w, const struct journal_batch *b, const struct 
 }
 
 int window_next(struct window *w, struct journal_cursor *cursor, const struct apply_mark *mark,
-		const struct apply_intent *open, const struct window_limits *limits, cdc_ts floor, struct err *err)
+		const struct apply_intent *open, const struct window_limits *limits, cdc_ts floor,
+		struct err *err)
 {
 	bool again = open->type != INTENT_NONE, ddl;
 	size_t bytes = again ? SIZE_MAX / 4 : limits->bytes, max = limits->entries, n;

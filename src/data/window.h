@@ -19,9 +19,9 @@ struct window {
 	struct entry *entries;
 	size_t count;
 	struct apply_intent intent; /* type INTENT_NONE: empty */
-	bool complete;     /* nothing follows in the journal; */
-	cdc_ts watermark;  /* then: the journal's */
-	int64_t last_seq;  /* the last entry that was looked at, applied already or not */
+	bool complete;              /* nothing follows in the journal; */
+	cdc_ts watermark;           /* then: the journal's */
+	int64_t last_seq;           /* the last entry that was looked at, applied already or not */
 };
 
 void window_init(struct window *w);
@@ -39,6 +39,7 @@ struct window_limits {
  * where), or the journal has not yet read again what the intent covers.
  */
 int window_next(struct window *w, struct journal_cursor *cursor, const struct apply_mark *mark,
-		const struct apply_intent *open, const struct window_limits *limits, cdc_ts floor, struct err *err);
+		const struct apply_intent *open, const struct window_limits *limits, cdc_ts floor,
+		struct err *err);
 
 #endif

@@ -79,11 +79,13 @@ int wire_parse_address(const char *address, char **ret_host, int *ret_port, bool
 
 	/* before anything else is said about it: what stands before an @ may be a password */
 	if (strlen(address) > MAX_ADDRESS || strchr(address, '@'))
-		return err_set(err, ERR_INVALID, "an address is host:port without user and password, at most %d bytes",
+		return err_set(err, ERR_INVALID,
+			       "an address is host:port without user and password, at most %d bytes",
 			       MAX_ADDRESS);
 	for (const char *p = address; *p; p++)
 		if (!isgraph((unsigned char)*p))
-			return err_set(err, ERR_INVALID, "an address has a space or a byte that is not ASCII");
+			return err_set(err, ERR_INVALID,
+				       "an address has a space or a byte that is not ASCII");
 	if (!(rest = skip_scheme(address, &tls)))
 		return err_set(err, ERR_INVALID, "address '%s': use http://, https:// or no scheme", address);
 	end = rest + strlen(rest);
@@ -96,14 +98,15 @@ int wire_parse_address(const char *address, char **ret_host, int *ret_port, bool
 		host_len = (size_t)(end - host);
 	port_text = host + host_len + (v6 && host[host_len] == ']');
 	if (v6 ? host[host_len] != ']' || !host_v6_ok(host, host_len) : !host_name_ok(host, host_len))
-		return err_set(err, ERR_INVALID, "address '%s' has no valid host: use host:port or [v6 address]:port",
-			       address);
+		return err_set(err, ERR_INVALID,
+			       "address '%s' has no valid host: use host:port or [v6 address]:port", address);
 	if (port_text == end && tls)
 		port = HTTPS_PORT;
 	else if (port_text == end)
 		return err_set(err, ERR_INVALID, "address '%s' has no port: use host:port", address);
 	else if (*port_text != ':' || (port = parse_port(port_text + 1, (size_t)(end - port_text - 1))) < 0)
-		return err_set(err, ERR_INVALID, "address '%s' is not host:port with a port of 1 to 65535 and no path",
+		return err_set(err, ERR_INVALID,
+			       "address '%s' is not host:port with a port of 1 to 65535 and no path",
 			       address);
 	*ret_host = xmalloc(host_len + 1);
 	memcpy(*ret_host, host, host_len);

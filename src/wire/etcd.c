@@ -30,8 +30,8 @@ enum { STATUS_INVALID_ARGUMENT = 3, STATUS_FAILED_PRECONDITION = 9, STATUS_UNAUT
 struct endpoint {
 	struct grpc *grpc; /* NULL: the address is unusable, and bad says why */
 	struct err bad;
-	bool has_token;    /* or we know that none is needed */
-	bool up;           /* the last read worked */
+	bool has_token; /* or we know that none is needed */
+	bool up;        /* the last read worked */
 };
 
 struct etcd {
@@ -272,9 +272,9 @@ static int use_token(struct endpoint *ep, const struct buf *reply, struct err *e
 	AUTO(arena_free) struct arena *arena = arena_new();
 	struct arena_pb alloc = arena_pb(arena);
 	Etcdpb__AuthenticateResponse *answer =
-		reply->len > 4 * MAX_TOKEN
-			? NULL
-			: etcdpb__authenticate_response__unpack((ProtobufCAllocator *)&alloc, reply->len, reply->data);
+		reply->len > 4 * MAX_TOKEN ? NULL
+					   : etcdpb__authenticate_response__unpack(
+						     (ProtobufCAllocator *)&alloc, reply->len, reply->data);
 	AUTO_FREE char *metadata = NULL;
 
 	if (!answer || !token_ok(answer->token))
@@ -295,8 +295,8 @@ static int log_in(struct etcd *e, struct endpoint *ep, int deadline_ms, struct e
 	size_t size;
 	int status, rc;
 
-	a.name = e->conf->username ? e->conf->username : (char *)(uintptr_t)"";
-	a.password = e->conf->password ? e->conf->password : (char *)(uintptr_t)"";
+	a.name = e->conf->username ? e->conf->username : (char *)(uintptr_t) "";
+	a.password = e->conf->password ? e->conf->password : (char *)(uintptr_t) "";
 	size = etcdpb__authenticate_request__get_packed_size(&a);
 	bytes = xmalloc(size);
 	etcdpb__authenticate_request__pack(&a, bytes);
@@ -307,11 +307,13 @@ static int log_in(struct etcd *e, struct endpoint *ep, int deadline_ms, struct e
 	if (rc == 0)
 		rc = use_token(ep, &reply, err);
 	else if (status == STATUS_FAILED_PRECONDITION) {
-		ep->has_token = true; /* etcd's authentication is off: it asks for none, until it is turned on */
+		ep->has_token =
+			true; /* etcd's authentication is off: it asks for none, until it is turned on */
 		rc = 0;
 	} else if (status == STATUS_INVALID_ARGUMENT) {
 		err->code = ERR_SOURCE_AUTH;
-		err_prefix(err, "user '%.100s' is refused, check sourceConfig.etcd.username and password", a.name);
+		err_prefix(err, "user '%.100s' is refused, check sourceConfig.etcd.username and password",
+			   a.name);
 		rc = -err->code;
 	}
 	if (reply.data)
@@ -326,7 +328,8 @@ static int explain(int status, struct err *err)
 {
 	if (strstr(err->text, "user name is empty")) {
 		err->code = ERR_SOURCE_AUTH;
-		err_prefix(err, "etcd asks for a user: set sourceConfig.etcd.enableAuth, username and password");
+		err_prefix(err,
+			   "etcd asks for a user: set sourceConfig.etcd.enableAuth, username and password");
 	} else if (status == STATUS_INVALID_ARGUMENT && strstr(err->text, "auth")) {
 		err->code = ERR_SOURCE_AUTH;
 		err_prefix(err, "etcd");
@@ -384,7 +387,8 @@ static int attempt(struct etcd *e, struct endpoint *ep, struct etcd_range *found
 		return rc;
 	if (read_answer(&e->reply, found, n, arena, ret) < 0)
 		return err_set(err, ERR_SOURCE_FOREIGN,
-			       "the answer to " TXN " is not an etcd's, or has over %zu keys; check sourceConfig.etcd.address",
+			       "the answer to " TXN
+			       " is not an etcd's, or has over %zu keys; check sourceConfig.etcd.address",
 			       MAX_KEYS);
 	ep->up = true;
 	return 0;
@@ -398,7 +402,8 @@ static void add_failure(struct err *all, const struct err *one, size_t i)
 	if (i == 0)
 		*all = *one;
 	else
-		err_set(all, one->code == ERR_SOURCE_LOST || old.code == ERR_SOURCE_FOREIGN ? one->code : old.code,
+		err_set(all,
+			one->code == ERR_SOURCE_LOST || old.code == ERR_SOURCE_FOREIGN ? one->code : old.code,
 			"%.500s; %.500s", old.text, one->text);
 }
 
@@ -426,8 +431,8 @@ int etcd_read(struct etcd *e, struct etcd_range *ranges, size_t n, int deadline_
 		share = share < LEAST_MS ? LEAST_MS : share;
 		if (left <= 0 && i)
 			break;
-		rc = attempt(e, &e->endpoints[e->current], found, n, (int)(share < left ? share : left), arena, ret,
-			     &one);
+		rc = attempt(e, &e->endpoints[e->current], found, n, (int)(share < left ? share : left),
+			     arena, ret, &one);
 		if (rc == 0) {
 			for (size_t k = 0; k < n; k++)
 				ranges[k] = found[k];

@@ -23,10 +23,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define POLL_MS 100              /* between two questions to conf.poll */
-#define MAX_HEADERS (16 << 10)   /* bytes of all header lines of one answer */
-#define UPLOAD_BUFFER 262144L    /* libcurl's 64 KiB costs a quarter of the throughput */
-#define RESERVE_MAX (1 << 20)    /* of a reply, before its bytes are there */
+#define POLL_MS 100            /* between two questions to conf.poll */
+#define MAX_HEADERS (16 << 10) /* bytes of all header lines of one answer */
+#define UPLOAD_BUFFER 262144L  /* libcurl's 64 KiB costs a quarter of the throughput */
+#define RESERVE_MAX (1 << 20)  /* of a reply, before its bytes are there */
 
 void wire_init(void)
 {
@@ -438,7 +438,8 @@ static bool worth_a_probe(const struct grpc_exchange *x, CURLcode rc)
 		return false;
 	if (x->g->c.tls.enable)
 		return rc == CURLE_SSL_CONNECT_ERROR;
-	return rc != CURLE_OK && rc != CURLE_OPERATION_TIMEDOUT && x->started && !x->reuse && x->http_status == 0;
+	return rc != CURLE_OK && rc != CURLE_OPERATION_TIMEDOUT && x->started && !x->reuse &&
+	       x->http_status == 0;
 }
 
 int grpc_call(struct grpc *g, const char *method, const void *req, size_t n, int deadline_ms,
@@ -452,8 +453,9 @@ int grpc_call(struct grpc *g, const char *method, const void *req, size_t n, int
 		*status = -1;
 	buf_reset(reply);
 	if (n > UINT32_MAX)
-		return err_set(err, ERR_TOO_LARGE, "%s: %s: a message of %zu bytes is over gRPC's limit of 4 GiB",
-			       g->where, method, n);
+		return err_set(err, ERR_TOO_LARGE,
+			       "%s: %s: a message of %zu bytes is over gRPC's limit of 4 GiB", g->where,
+			       method, n);
 	x.begin_ms = clock_mono_ms();
 	x.req = req;
 	x.req_size = n;

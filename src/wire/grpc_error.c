@@ -7,7 +7,7 @@
 
 #include <errno.h>
 
-#define BIG_REQUEST (1 << 20)  /* a stream reset in the middle of more than this: "too big" */
+#define BIG_REQUEST (1 << 20)   /* a stream reset in the middle of more than this: "too big" */
 #define HUGE_REQUEST (60 << 20) /* a lost connection in the middle of more than this, too */
 
 enum {
@@ -19,9 +19,10 @@ enum {
 };
 
 static const char *const status_names[] = {
-	"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
-	"PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
-	"UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+	"OK",        "CANCELLED",       "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+	"NOT_FOUND", "ALREADY_EXISTS",  "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+	"ABORTED",   "OUT_OF_RANGE",    "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+	"DATA_LOSS", "UNAUTHENTICATED",
 };
 
 /* Bytes of the valid UTF-8 character at s (1..4), 0 if there is none. */
@@ -126,8 +127,8 @@ static int fail_by_status(const struct grpc_exchange *x, struct err *err)
 		return err_set(err, code, "%s: %s: timed out after %g s: %s", x->g->where, x->method,
 			       x->timeout_ms / 1000.0, safe_message(x));
 	}
-	return err_set(err, code, "%s: %s: %s (gRPC status %d, %s)%s", x->g->where, x->method, safe_message(x),
-		       status, name, hint);
+	return err_set(err, code, "%s: %s: %s (gRPC status %d, %s)%s", x->g->where, x->method,
+		       safe_message(x), status, name, hint);
 }
 
 /* We ended it. */
@@ -139,16 +140,19 @@ static int fail_by_end(const struct grpc_exchange *x, struct err *err)
 	case END_STOPPED:
 		return err_set(err, ERR_STOPPED, "%s: %s: not finished, we are stopping", where, x->method);
 	case END_TOO_BIG:
-		return err_set(err, x->g->c.foreign, "%s: %s: the answer has %zu bytes, more than our limit of %zu",
-			       where, x->method, x->want, GRPC_MAX_REPLY);
+		return err_set(err, x->g->c.foreign,
+			       "%s: %s: the answer has %zu bytes, more than our limit of %zu", where,
+			       x->method, x->want, GRPC_MAX_REPLY);
 	case END_BAD_FRAME:
-		return err_set(err, x->g->c.foreign,
-			       "%s: %s: the answer is not one uncompressed gRPC message; is a proxy in between?", where,
-			       x->method);
+		return err_set(
+			err, x->g->c.foreign,
+			"%s: %s: the answer is not one uncompressed gRPC message; is a proxy in between?",
+			where, x->method);
 	default:
-		return err_set(err, x->g->c.foreign,
-			       "%s: %s: the answer has headers that are not gRPC's; is this the right address?", where,
-			       x->method);
+		return err_set(
+			err, x->g->c.foreign,
+			"%s: %s: the answer has headers that are not gRPC's; is this the right address?",
+			where, x->method);
 	}
 }
 
@@ -158,22 +162,25 @@ static int fail_by_http(const struct grpc_exchange *x, struct err *err)
 	const struct grpc_conf *c = &x->g->c;
 
 	if (x->http_major == 2 && x->grpc_content)
-		return err_set(err, c->lost, "%s: %s: the answer broke off before its end", x->g->where, x->method);
+		return err_set(err, c->lost, "%s: %s: the answer broke off before its end", x->g->where,
+			       x->method);
 	switch (x->http_status) {
 	case 429:
 	case 502:
 	case 503:
 	case 504:
-		return err_set(err, c->lost, "%s: %s: a proxy answers HTTP status %d: the server behind it is not up",
+		return err_set(err, c->lost,
+			       "%s: %s: a proxy answers HTTP status %d: the server behind it is not up",
 			       x->g->where, x->method, x->http_status);
 	case 401:
 	case 403:
-		return err_set(err, c->auth, "%s: %s: HTTP status %d; check user, password or token", x->g->where,
-			       x->method, x->http_status);
+		return err_set(err, c->auth, "%s: %s: HTTP status %d; check user, password or token",
+			       x->g->where, x->method, x->http_status);
 	}
-	return err_set(err, c->foreign,
-		       "%s: %s: this is a web server (HTTP/%d status %d), not gRPC; check the address and the port",
-		       x->g->where, x->method, x->http_major, x->http_status);
+	return err_set(
+		err, c->foreign,
+		"%s: %s: this is a web server (HTTP/%d status %d), not gRPC; check the address and the port",
+		x->g->where, x->method, x->http_major, x->http_status);
 }
 
 static int fail_connect(const struct grpc_exchange *x, struct err *err)
@@ -199,8 +206,9 @@ static int fail_timeout(const struct grpc_exchange *x, struct err *err)
 	int limit = x->timeout_ms;
 
 	if (x->started)
-		return err_set(err, c->lost, "%s: %s: timed out after %g s: connected, but no complete answer",
-			       x->g->where, x->method, limit / 1000.0);
+		return err_set(err, c->lost,
+			       "%s: %s: timed out after %g s: connected, but no complete answer", x->g->where,
+			       x->method, limit / 1000.0);
 	if (c->connect_timeout_ms > 0 && c->connect_timeout_ms < limit)
 		limit = c->connect_timeout_ms;
 	return err_set(err, c->lost,
@@ -214,8 +222,8 @@ static int fail_certificate(const struct grpc_exchange *x, struct err *err)
 	bool name = strstr(x->curl_text, "subject name") != NULL;
 
 	/* a renewed certificate or a corrected clock heals the one, nobody but an operator the other */
-	return err_set(err, dates ? x->g->c.lost : x->g->c.foreign, "%s: %s: TLS: %s; %s", x->g->where, x->method,
-		       x->curl_text,
+	return err_set(err, dates ? x->g->c.lost : x->g->c.foreign, "%s: %s: TLS: %s; %s", x->g->where,
+		       x->method, x->curl_text,
 		       dates  ? "renew the server's certificate or check the clock"
 		       : name ? "set the server name that the certificate is for"
 			      : "check the CA file and that this is the right server");
@@ -233,11 +241,15 @@ static int fail_tls(const struct grpc_exchange *x, struct err *err)
 	const struct grpc_conf *c = &x->g->c;
 
 	if (strstr(x->curl_text, "wrong version number") || (x->peer != PEER_UNKNOWN && x->peer != PEER_TLS))
-		return err_set(err, c->foreign, "%s: %s: TLS: the server does not use TLS on this port; use http:// "
-			       "or turn TLS off", x->g->where, x->method);
+		return err_set(err, c->foreign,
+			       "%s: %s: TLS: the server does not use TLS on this port; use http:// "
+			       "or turn TLS off",
+			       x->g->where, x->method);
 	if (is_client_certificate_alert(x->curl_text) || strstr(x->curl_text, "handshake failure"))
-		return err_set(err, c->auth, "%s: %s: TLS: the server refuses our client certificate (%s); check "
-			       "certificate and key", x->g->where, x->method, x->curl_text);
+		return err_set(err, c->auth,
+			       "%s: %s: TLS: the server refuses our client certificate (%s); check "
+			       "certificate and key",
+			       x->g->where, x->method, x->curl_text);
 	return err_set(err, c->lost, "%s: %s: TLS: %s", x->g->where, x->method,
 		       x->curl_text[0] ? x->curl_text : "the handshake failed");
 }
@@ -252,14 +264,17 @@ static int fail_transfer(const struct grpc_exchange *x, CURLcode rc, struct err 
 		return fail_tls(x, err);
 	if ((rc == CURLE_HTTP2_STREAM && x->req_size > BIG_REQUEST) ||
 	    (rc == CURLE_SEND_ERROR && x->req_size > HUGE_REQUEST))
-		return err_set(err, ERR_TOO_LARGE, "%s: %s: the server broke off a request of %zu bytes: it is over the "
-			       "server's limit for messages", x->g->where, x->method, x->req_size);
+		return err_set(err, ERR_TOO_LARGE,
+			       "%s: %s: the server broke off a request of %zu bytes: it is over the "
+			       "server's limit for messages",
+			       x->g->where, x->method, x->req_size);
 	if (x->peer == PEER_TLS)
 		return err_set(err, c->foreign, "%s: %s: the server wants TLS: use https:// or turn TLS on",
 			       x->g->where, x->method);
 	if (x->peer == PEER_HTTP1 || x->peer == PEER_OTHER)
-		return err_set(err, c->foreign, "%s: %s: this is %s, not gRPC; check the address and the port",
-			       x->g->where, x->method,
+		return err_set(err, c->foreign,
+			       "%s: %s: this is %s, not gRPC; check the address and the port", x->g->where,
+			       x->method,
 			       x->peer == PEER_HTTP1 ? "a web server without HTTP/2" : "no HTTP/2 server");
 	if (x->http_status == 0 && c->tls.enable)
 		hint = c->tls.cert_path ? " (it may refuse our client certificate)"
@@ -280,14 +295,15 @@ int grpc_fail(const struct grpc_exchange *x, CURLcode rc, struct err *err)
 	if (x->end != END_NONE)
 		return fail_by_end(x, err);
 	if (x->stale && x->started)
-		return err_set(err, x->g->c.lost, "%s: %s: connection lost while the request was out", x->g->where,
-			       x->method);
+		return err_set(err, x->g->c.lost, "%s: %s: connection lost while the request was out",
+			       x->g->where, x->method);
 	switch (rc) {
 	case CURLE_OK:
 		return fail_by_http(x, err);
 	case CURLE_COULDNT_RESOLVE_HOST:
-		return err_set(err, x->g->c.lost, "%s: %s: no such host; check the address and the name server",
-			       x->g->where, x->method);
+		return err_set(err, x->g->c.lost,
+			       "%s: %s: no such host; check the address and the name server", x->g->where,
+			       x->method);
 	case CURLE_COULDNT_CONNECT:
 		return fail_connect(x, err);
 	case CURLE_OPERATION_TIMEDOUT:
@@ -295,12 +311,13 @@ int grpc_fail(const struct grpc_exchange *x, CURLcode rc, struct err *err)
 	case CURLE_PEER_FAILED_VERIFICATION:
 		return fail_certificate(x, err);
 	case CURLE_SSL_CERTPROBLEM:
-		return err_set(err, x->g->c.auth, "%s: %s: TLS: cannot use the client certificate '%s' with key '%s': %s",
+		return err_set(err, x->g->c.auth,
+			       "%s: %s: TLS: cannot use the client certificate '%s' with key '%s': %s",
 			       x->g->where, x->method, tls->cert_path ? tls->cert_path : "(none)",
 			       tls->key_path ? tls->key_path : "(none)", x->curl_text);
 	case CURLE_SSL_CACERT_BADFILE:
-		return err_set(err, x->g->c.auth, "%s: %s: TLS: cannot read the CA certificates '%s'", x->g->where,
-			       x->method, tls->ca_path ? tls->ca_path : "of the system");
+		return err_set(err, x->g->c.auth, "%s: %s: TLS: cannot read the CA certificates '%s'",
+			       x->g->where, x->method, tls->ca_path ? tls->ca_path : "of the system");
 	case CURLE_SSL_CONNECT_ERROR:
 		return fail_tls(x, err);
 	default:

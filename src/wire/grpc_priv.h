@@ -14,13 +14,13 @@
 #define FRAME_HEAD 5 /* one byte "compressed", four bytes length, big-endian */
 
 struct grpc {
-	struct grpc_conf c;    /* with our own copies of the strings */
-	char *where;           /* "host:port", for errors */
+	struct grpc_conf c; /* with our own copies of the strings */
+	char *where;        /* "host:port", for errors */
 	char *base_url;
 	struct curl_slist *connect_to;
 	CURL *easy;
-	CURLM *multi;          /* owns the connection; made anew after a failure */
-	bool opened;           /* the last call succeeded: a connection should be there to be used again */
+	CURLM *multi; /* owns the connection; made anew after a failure */
+	bool opened;  /* the last call succeeded: a connection should be there to be used again */
 };
 
 /* Why we ended a transfer ourselves. */
@@ -40,18 +40,18 @@ struct grpc_exchange {
 	uint8_t head[FRAME_HEAD];
 	const uint8_t *req;
 	size_t req_size, sent; /* sent: of head and req together */
-	bool reuse;   /* no new connection may be opened: see open_socket() */
-	bool stale;   /* libcurl wanted to open one all the same */
-	bool started; /* connected, TLS done; bytes of the request may be out */
+	bool reuse;            /* no new connection may be opened: see open_socket() */
+	bool stale;            /* libcurl wanted to open one all the same */
+	bool started;          /* connected, TLS done; bytes of the request may be out */
 	/* answer */
 	uint8_t frame[FRAME_HEAD];
 	size_t frame_size, want; /* want: size of the message, once frame is complete */
 	struct buf *reply;
 	size_t header_bytes;
 	int http_major, http_status;
-	bool grpc_content;  /* content-type says application/grpc */
-	int grpc_status;    /* -1: none */
-	char message[512];  /* grpc-message, decoded, printable UTF-8 */
+	bool grpc_content; /* content-type says application/grpc */
+	int grpc_status;   /* -1: none */
+	char message[512]; /* grpc-message, decoded, printable UTF-8 */
 	enum grpc_end end;
 	enum grpc_peer peer;
 	char curl_text[CURL_ERROR_SIZE];

@@ -25,7 +25,8 @@ static enum grpc_peer judge(const uint8_t *p, size_t n)
 		return PEER_TLS;
 	if (n < 9)
 		return PEER_UNKNOWN;
-	return p[3] == 4 && (p[5] | p[6] | p[7] | p[8]) == 0 ? PEER_HTTP2 : PEER_OTHER; /* SETTINGS on stream 0 */
+	return p[3] == 4 && (p[5] | p[6] | p[7] | p[8]) == 0 ? PEER_HTTP2
+							     : PEER_OTHER; /* SETTINGS on stream 0 */
 }
 
 static enum grpc_peer listen_to(const struct grpc *g, CURL *easy, curl_socket_t fd)

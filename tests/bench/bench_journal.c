@@ -69,13 +69,22 @@ static double journal(const char *dir, const uint8_t *data, size_t commit, int n
 	}
 	begin = seconds();
 	for (int i = 1; i <= n; i++) {
-		struct cut c = {.watermark = (cdc_ts)i, .entries = e, .entry_count = count, .positions = &p,
+		struct cut c = {.watermark = (cdc_ts)i,
+				.entries = e,
+				.entry_count = count,
+				.positions = &p,
 				.position_count = 1};
 
 		for (size_t k = 0; k < count; k++)
-			e[k] = (struct entry){.ts = (cdc_ts)i, .kind = KIND_INSERT, .db = "default", .collection = "c",
-					      .vchannel = "by-dev-rootcoord-dml_0_1v0", .pchannel = p.pchannel,
-					      .rows = 100, .body = data + k * MESSAGE, .size = MESSAGE};
+			e[k] = (struct entry){.ts = (cdc_ts)i,
+					      .kind = KIND_INSERT,
+					      .db = "default",
+					      .collection = "c",
+					      .vchannel = "by-dev-rootcoord-dml_0_1v0",
+					      .pchannel = p.pchannel,
+					      .rows = 100,
+					      .body = data + k * MESSAGE,
+					      .size = MESSAGE};
 		if (journal_append(j, &c, 1, &err) < 0) {
 			fprintf(stderr, "%s\n", err.text);
 			exit(1);

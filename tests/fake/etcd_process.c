@@ -40,17 +40,23 @@ static void run(const struct etcd_process *p, const char *fmt, ...)
 
 static void make_ca(const struct etcd_process *p, const char *name)
 {
-	run(p, "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=%s "
-	    "-keyout %s.key -out %s.pem", name, name, name);
+	run(p,
+	    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=%s "
+	    "-keyout %s.key -out %s.pem",
+	    name, name, name);
 }
 
 static void make_cert(const struct etcd_process *p, const char *name, const char *ca, const char *san)
 {
-	run(p, "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=%s -keyout %s.key "
-	    "-out %s.csr", name, name, name);
+	run(p,
+	    "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=%s -keyout %s.key "
+	    "-out %s.csr",
+	    name, name, name);
 	run(p, "printf 'subjectAltName=%s\\nextendedKeyUsage=serverAuth,clientAuth\\n' >%s.ext", san, name);
-	run(p, "openssl x509 -req -in %s.csr -CA %s.pem -CAkey %s.key -CAcreateserial -days 2 -extfile %s.ext "
-	    "-out %s.pem", name, ca, ca, name, name);
+	run(p,
+	    "openssl x509 -req -in %s.csr -CA %s.pem -CAkey %s.key -CAcreateserial -days 2 -extfile %s.ext "
+	    "-out %s.pem",
+	    name, ca, ca, name, name);
 }
 
 static void make_tls(const struct etcd_process *p)
@@ -72,8 +78,12 @@ static void connect_admin(struct etcd_process *p)
 {
 	AUTO_FREE char *ca = etcd_process_path(p, "ca.pem"), *cert = etcd_process_path(p, "client.pem"),
 		       *key = etcd_process_path(p, "client.key");
-	struct grpc_conf c = {.host = "127.0.0.1", .port = p->port, .connect_timeout_ms = 5000,
-			      .lost = ERR_SOURCE_LOST, .auth = ERR_SOURCE_AUTH, .foreign = ERR_SOURCE_FOREIGN};
+	struct grpc_conf c = {.host = "127.0.0.1",
+			      .port = p->port,
+			      .connect_timeout_ms = 5000,
+			      .lost = ERR_SOURCE_LOST,
+			      .auth = ERR_SOURCE_AUTH,
+			      .foreign = ERR_SOURCE_FOREIGN};
 
 	if (p->tls) {
 		c.tls.enable = true;
@@ -112,11 +122,26 @@ static void exec_etcd(const struct etcd_process *p)
 	AUTO_FREE char *client = xasprintf("%s://127.0.0.1:%d", p->tls ? "https" : "http", p->port);
 	AUTO_FREE char *peer = xasprintf("http://127.0.0.1:%d", p->peer_port);
 	AUTO_FREE char *cluster = xasprintf("t=%s", peer);
-	const char *argv[] = {"etcd", "--name", "t", "--data-dir", "data", "--listen-client-urls", client,
-			      "--advertise-client-urls", client, "--listen-peer-urls", peer,
-			      "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster,
-			      p->tls ? "--cert-file=server.pem" : NULL, "--key-file=server.key",
-			      "--trusted-ca-file=ca.pem", "--client-cert-auth", NULL};
+	const char *argv[] = {"etcd",
+			      "--name",
+			      "t",
+			      "--data-dir",
+			      "data",
+			      "--listen-client-urls",
+			      client,
+			      "--advertise-client-urls",
+			      client,
+			      "--listen-peer-urls",
+			      peer,
+			      "--initial-advertise-peer-urls",
+			      peer,
+			      "--initial-cluster",
+			      cluster,
+			      p->tls ? "--cert-file=server.pem" : NULL,
+			      "--key-file=server.key",
+			      "--trusted-ca-file=ca.pem",
+			      "--client-cert-auth",
+			      NULL};
 	int log;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -140,7 +165,8 @@ static void ready(struct etcd_process *p)
 	int status;
 
 	if (p->tls)
-		conf.tls = (struct conf_tls){.enable = true, .ca_path = ca, .cert_path = cert, .key_path = key};
+		conf.tls =
+			(struct conf_tls){.enable = true, .ca_path = ca, .cert_path = cert, .key_path = key};
 	e = etcd_new(&conf, NULL, NULL);
 	while (clock_mono_ms() < until) {
 		struct etcd_range range = {.key = "x"};
@@ -150,7 +176,8 @@ static void ready(struct etcd_process *p)
 		if (etcd_read(e, &range, 1, 2000, arena, &answer, &err) == 0 || err.code == ERR_SOURCE_AUTH)
 			return;
 		if (waitpid(p->pid, &status, WNOHANG) == p->pid) {
-			fprintf(stderr, "etcd ended with status %d (is etcd-server installed?), see %s/etcd.log\n",
+			fprintf(stderr,
+				"etcd ended with status %d (is etcd-server installed?), see %s/etcd.log\n",
 				WIFEXITED(status) ? WEXITSTATUS(status) : -1, p->dir);
 			abort();
 		}

@@ -15,16 +15,16 @@
 struct etcd_process {
 	char *dir;
 	int port, peer_port;
-	bool tls; /* https, and clients must show a certificate of dir/ca.pem */
+	bool tls;      /* https, and clients must show a certificate of dir/ca.pem */
 	char *address; /* "127.0.0.1:port" */
-	pid_t pid; /* 0: not running */
+	pid_t pid;     /* 0: not running */
 	struct grpc *admin;
 };
 /* tls: also makes, in dir: ca.pem, client.pem and client.key, other-ca.pem, other.pem and other.key
  * (a client of the other CA). The server's certificate is for 127.0.0.1 and etcd.test. */
 struct etcd_process *etcd_process_new(bool tls);
-void etcd_process_start(struct etcd_process *p); /* waits until it answers */
-void etcd_process_kill(struct etcd_process *p);  /* SIGKILL; the data stay */
+void etcd_process_start(struct etcd_process *p);           /* waits until it answers */
+void etcd_process_kill(struct etcd_process *p);            /* SIGKILL; the data stay */
 void etcd_process_signal(struct etcd_process *p, int sig); /* SIGSTOP: returns when it stands */
 void etcd_process_free(struct etcd_process *p);
 DEFINE_AUTO(struct etcd_process, etcd_process_free)

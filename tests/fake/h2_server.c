@@ -171,7 +171,8 @@ bool h2_open(int fd)
 	static const uint8_t window[] = {0x40, 0, 0, 0};
 	char preface[24];
 
-	if (!read_all(fd, preface, sizeof(preface)) || memcmp(preface, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24) != 0)
+	if (!read_all(fd, preface, sizeof(preface)) ||
+	    memcmp(preface, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24) != 0)
 		return false;
 	frame(fd, SETTINGS, 0, 0, settings, sizeof(settings));
 	frame(fd, WINDOW_UPDATE, 0, 0, window, sizeof(window));

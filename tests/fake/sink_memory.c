@@ -33,7 +33,8 @@ static int fault(struct err *err)
 
 	w->calls++;
 	if (w->fail_at && w->calls >= w->fail_at && w->calls < w->fail_at + (w->fail_for ? w->fail_for : 1))
-		return err_set(err, w->fail_code ? w->fail_code : ERR_TARGET_LOST, "injected at call %d", w->calls);
+		return err_set(err, w->fail_code ? w->fail_code : ERR_TARGET_LOST, "injected at call %d",
+			       w->calls);
 	return 0;
 }
 
@@ -89,8 +90,8 @@ static void put(const struct entry *e, cdc_ts out)
 	snprintf(r->pchannel, sizeof(r->pchannel), "%s", e->pchannel);
 }
 
-static int write_(struct sink *s, const struct sink_window *win, struct arena *arena, struct sink_refusal **refused,
-		  size_t *refused_count, struct err *err)
+static int write_(struct sink *s, const struct sink_window *win, struct arena *arena,
+		  struct sink_refusal **refused, size_t *refused_count, struct err *err)
 {
 	struct world *w = sink_memory_world;
 	struct sink_refusal *list = arena_alloc(arena, (win->count + 1) * sizeof(*list));
@@ -125,8 +126,8 @@ static int write_(struct sink *s, const struct sink_window *win, struct arena *a
 	return 0;
 }
 
-static int ddl(struct sink *s, const struct entry *e, cdc_ts out_ts, struct arena *arena, struct sink_object **ret,
-	       size_t *ret_count, struct err *err)
+static int ddl(struct sink *s, const struct entry *e, cdc_ts out_ts, struct arena *arena,
+	       struct sink_object **ret, size_t *ret_count, struct err *err)
 {
 	struct world *w = sink_memory_world;
 	int rc;

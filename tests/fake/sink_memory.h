@@ -14,17 +14,17 @@
 struct world {
 	struct world_row {
 		int64_t collection_id;
-		uint64_t id;      /* mq id */
+		uint64_t id; /* mq id */
 		char pchannel[32];
 		cdc_ts ts, out;
-		int window;       /* number of the tick interval it was sent in */
+		int window; /* number of the tick interval it was sent in */
 		enum kind kind;
-		int copies;       /* that the target would show */
+		int copies; /* that the target would show */
 	} rows[WORLD_ROWS];
 	int row_count;
-	int window;     /* advances with each advancing tick */
+	int window; /* advances with each advancing tick */
 	cdc_ts tick;
-	int poisoned;   /* rows at or below a tick */
+	int poisoned; /* rows at or below a tick */
 	int doubled;
 	int sends, ticks, ddls, flushes;
 	struct {
@@ -36,8 +36,8 @@ struct world {
 	int ddl_count;
 	/* faults */
 	int calls, fail_at, fail_code, fail_for; /* calls fail_at .. fail_at + fail_for - 1 fail */
-	int64_t refuse_collection; /* its rows are refused for good (R23) */
-	int64_t refuse_ddl;        /* its DDL, too */
+	int64_t refuse_collection;               /* its rows are refused for good (R23) */
+	int64_t refuse_ddl;                      /* its DDL, too */
 	bool refuse_ddl_of_all;
 	int refuse_every; /* of refuse_collection only every Nth id, told last first, as several lanes may */
 };

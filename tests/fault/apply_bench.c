@@ -59,8 +59,10 @@ void bench_init(struct bench *b, int cuts)
 	snprintf(path, sizeof(path), "%s/journal", b->dir);
 	if (journal_open(&b->journal, path, &o, &err) < 0)
 		abort();
-	bench_append(b, ts, (struct entry[]){row(KIND_CREATE_COLLECTION, ts - 2, 1, 0, 0),
-					     row(KIND_CREATE_COLLECTION, ts - 1, 2, 0, 0)}, 2);
+	bench_append(b, ts,
+		     (struct entry[]){row(KIND_CREATE_COLLECTION, ts - 2, 1, 0, 0),
+				      row(KIND_CREATE_COLLECTION, ts - 1, 2, 0, 0)},
+		     2);
 	for (int c = 0; c < cuts; c++) {
 		struct entry e[9];
 		size_t n = 0;
@@ -173,8 +175,8 @@ const char *bench_check(const struct bench *b)
 		int p = w->rows[i].pchannel[4] - '0';
 
 		if (w->rows[i].id <= last[p]) {
-			snprintf(text, sizeof(text), "%s: %d after %d", w->rows[i].pchannel, (int)w->rows[i].id,
-				 (int)last[p]);
+			snprintf(text, sizeof(text), "%s: %d after %d", w->rows[i].pchannel,
+				 (int)w->rows[i].id, (int)last[p]);
 			return text;
 		}
 		last[p] = w->rows[i].id;

@@ -13,8 +13,8 @@ struct bench {
 	struct apply_store *store;
 	struct sink *sink;
 	struct applier *applier;
-	int64_t needed; /* as the applier said last */
-	int rows;       /* data entries in the script */
+	int64_t needed;  /* as the applier said last */
+	int rows;        /* data entries in the script */
 	const char *vfs; /* of apply.db */
 };
 

@@ -28,7 +28,7 @@ struct undo {
 	struct undo *older;
 	char *path;
 	int64_t at, size_before;
-	size_t n; /* bytes written; 0: a truncation to `at` */
+	size_t n;        /* bytes written; 0: a truncation to `at` */
 	size_t replaced; /* bytes there were */
 	uint8_t *old, *new;
 };
@@ -48,8 +48,8 @@ enum call { CALL_OPEN, CALL_WRITE, CALL_SYNC, CALL_TRUNCATE, CALL_DELETE };
 /* What this call is to answer: SQLITE_OK to go on. */
 static int counted(enum call call)
 {
-	static const int eio[] = {SQLITE_CANTOPEN, SQLITE_IOERR_WRITE, SQLITE_IOERR_FSYNC, SQLITE_IOERR_TRUNCATE,
-				  SQLITE_IOERR_DELETE};
+	static const int eio[] = {SQLITE_CANTOPEN, SQLITE_IOERR_WRITE, SQLITE_IOERR_FSYNC,
+				  SQLITE_IOERR_TRUNCATE, SQLITE_IOERR_DELETE};
 	int rc = SQLITE_OK;
 
 	if (g.dark)

@@ -29,12 +29,14 @@ static int scenario(const char *dir, int tries)
 	int acknowledged = 0, rc;
 
 	while ((rc = journal_open(&j, dir, &o, &err)) < 0 && tries-- > 0)
-		CHECKF(rc == -ERR_JOURNAL_IO || rc == -ERR_JOURNAL_FULL, "%s: %s", err_name(err.code), err.text);
+		CHECKF(rc == -ERR_JOURNAL_IO || rc == -ERR_JOURNAL_FULL, "%s: %s", err_name(err.code),
+		       err.text);
 	if (rc < 0)
 		return 0;
 	for (int k = (int)(journal_watermark(j) / 100) + 1; k <= CUTS; k++) {
 		while ((rc = kit_append(j, k, BODY, &err)) < 0) {
-			CHECKF(rc == -ERR_JOURNAL_IO || rc == -ERR_JOURNAL_FULL, "%s: %s", err_name(err.code), err.text);
+			CHECKF(rc == -ERR_JOURNAL_IO || rc == -ERR_JOURNAL_FULL, "%s: %s", err_name(err.code),
+			       err.text);
 			CHECK_INT(journal_watermark(j), (cdc_ts)(k - 1) * 100); /* nothing of it */
 			if (tries-- <= 0)
 				goto out;
@@ -71,7 +73,8 @@ static void check_and_finish(const char *dir, int acknowledged, int n)
 
 	CHECKF(journal_open(&j, dir, &o, &err) == 0, "N = %d: %s", n, err.text);
 	k = kit_check_head(j);
-	CHECKF(k >= acknowledged, "N = %d: cut %d was acknowledged, the journal ends at %d", n, acknowledged, k);
+	CHECKF(k >= acknowledged, "N = %d: cut %d was acknowledged, the journal ends at %d", n, acknowledged,
+	       k);
 	CHECK_INT(journal_last_seq(j), kit_total(k));
 	kit_check_entries(j, k, BODY, 1, 1 << 20);
 	journal_stat(j, &st);

@@ -350,7 +350,9 @@ static UNUSED const char *world_build(struct world *w, cdc_ts watermark)
 	for (size_t i = 0; i < w->record_count; i++)
 		if (w->records[i].ts <= watermark)
 			made[i] = take_record(w, &w->records[i], &drops[i]);
-	CHECKF(catalog_plan(w->cat, w->prev, watermark, watermark == w->prev + 1, w->arena, &plan, &w->err) == 0, "%s", w->err.text);
+	CHECKF(catalog_plan(w->cat, w->prev, watermark, watermark == w->prev + 1, w->arena, &plan, &w->err) ==
+		       0,
+	       "%s", w->err.text);
 	w->entries = arena_alloc(w->arena, (plan.entry_count + w->record_count + 1) * sizeof(struct entry));
 	w->entry_count = 0;
 	for (size_t i = 0; i < w->record_count; i++) {

@@ -20,8 +20,13 @@ enum { LOST = ERR_TARGET_LOST, AUTH = ERR_TARGET_AUTH, FOREIGN = ERR_TARGET_BAD 
 static struct grpc *client(int port, const char *metadata)
 {
 	static char host[] = "127.0.0.1";
-	struct grpc_conf c = {.host = host, .port = port, .connect_timeout_ms = 2000, .metadata = metadata,
-			      .lost = LOST, .auth = AUTH, .foreign = FOREIGN};
+	struct grpc_conf c = {.host = host,
+			      .port = port,
+			      .connect_timeout_ms = 2000,
+			      .metadata = metadata,
+			      .lost = LOST,
+			      .auth = AUTH,
+			      .foreign = FOREIGN};
 
 	return grpc_new(&c);
 }

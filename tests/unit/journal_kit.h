@@ -152,10 +152,11 @@ static inline bool kit_same(const struct entry *e, int k, int i, size_t body)
 	AUTO(arena_free) struct arena *a = arena_new();
 	struct entry w = kit_entry(a, k, i, body);
 
-	return e->ts == w.ts && e->kind == w.kind && e->db_id == w.db_id && e->collection_id == w.collection_id &&
-	       e->partition_id == w.partition_id && STREQ(e->db, w.db) && STREQ(e->collection, w.collection) &&
-	       STREQ(e->vchannel, w.vchannel) && STREQ(e->pchannel, w.pchannel) && mq_id_cmp(e->id, w.id) == 0 &&
-	       e->rows == w.rows && e->size == w.size && (w.size == 0 || memcmp(e->body, w.body, w.size) == 0);
+	return e->ts == w.ts && e->kind == w.kind && e->db_id == w.db_id &&
+	       e->collection_id == w.collection_id && e->partition_id == w.partition_id &&
+	       STREQ(e->db, w.db) && STREQ(e->collection, w.collection) && STREQ(e->vchannel, w.vchannel) &&
+	       STREQ(e->pchannel, w.pchannel) && mq_id_cmp(e->id, w.id) == 0 && e->rows == w.rows &&
+	       e->size == w.size && (w.size == 0 || memcmp(e->body, w.body, w.size) == 0);
 }
 
 /* The cut that the journal stands at, from its watermark; checks that everything else says the same. */

@@ -200,7 +200,7 @@ static inline void kit_put_values(struct buf *b, const struct kit_column *c, con
 	} else if (c->type == 104) {
 		for (size_t i = 0; i < n; i++) {
 			uint32_t pairs[6] = {(uint32_t)rows[i], 0x3f800000, (uint32_t)rows[i] + 7,
-					     0x40000000,	99,	    1};
+					     0x40000000,        99,         1};
 
 			pb_put_bytes(b, 1, pairs, (size_t)(rows[i] % 4) * 8);
 		}
@@ -282,8 +282,8 @@ struct kit_msg {
 	size_t column_count;
 	int style;
 	int more_ts, more_ids, more_rows; /* counts made wrong */
-	int version; /* 0: 1 */
-	bool varchar_keys, legacy_keys; /* of deletes */
+	int version;                      /* 0: 1 */
+	bool varchar_keys, legacy_keys;   /* of deletes */
 };
 
 static inline struct kit *kit_new(void)

@@ -24,7 +24,8 @@ static void refuses(const char *address, const char *text)
 	int port = -7;
 	bool tls = true;
 
-	CHECKF(wire_parse_address(address, &host, &port, &tls, &err) == -ERR_INVALID, "%s was accepted", address);
+	CHECKF(wire_parse_address(address, &host, &port, &tls, &err) == -ERR_INVALID, "%s was accepted",
+	       address);
 	CHECKF(strstr(err.text, text), "'%s' does not say '%s'", err.text, text);
 	CHECK(host == untouched && port == -7 && tls);
 	CHECK(wire_parse_address(address, &host, &port, &tls, NULL) == -ERR_INVALID);

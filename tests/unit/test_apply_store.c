@@ -168,7 +168,8 @@ TEST(J6_an_open_window_stays_covered_by_the_mark_or_the_next_intent)
 	CHECK(apply_store_commit(s, &m, &same, NULL, 0, &err) == 0);
 	check_at(s, 3, 5);
 	m = mark(5);
-	CHECK_INT(apply_store_commit(s, &m, &shorter, NULL, 0, &err), -ERR_INTERNAL); /* ends before the mark */
+	CHECK_INT(apply_store_commit(s, &m, &shorter, NULL, 0, &err),
+		  -ERR_INTERNAL); /* ends before the mark */
 	CHECK(apply_store_commit(s, &m, NULL, NULL, 0, &err) == 0);
 	apply_store_close(s);
 	fresh();
@@ -204,8 +205,8 @@ TEST(objects_are_listed_by_prefix_in_order_and_go_with_the_commit)
 {
 	AUTO(arena_free) struct arena *a = arena_new();
 	const uint8_t v[] = {1, 0, 2};
-	const struct apply_object in[] = {{"coll/2", v, 3}, {"coll/10", v, 2}, {"db/1", v, 0}, {"col_/1", v, 1},
-					  {"coll0", v, 1}};
+	const struct apply_object in[] = {
+		{"coll/2", v, 3}, {"coll/10", v, 2}, {"db/1", v, 0}, {"col_/1", v, 1}, {"coll0", v, 1}};
 	const struct apply_object change[] = {{"coll/2", NULL, 0}, {"coll/10", v, 3}};
 	const char *path = fresh();
 	struct apply_store *s = open_ok(path);
@@ -236,10 +237,14 @@ TEST(objects_are_listed_by_prefix_in_order_and_go_with_the_commit)
 TEST(J7_a_changed_row_is_found)
 {
 	static const char *const damage[] = {
-		"UPDATE mark SET applied_seq = 6",	    "UPDATE mark SET applied_ts = applied_ts + 1",
-		"UPDATE mark SET intent_type = 1 - intent_type", "UPDATE mark SET tick_bound = 0",
-		"UPDATE mark SET intent_floor = 1",	    "DELETE FROM mark",
-		"DROP TABLE mark",			    "DROP TABLE object",
+		"UPDATE mark SET applied_seq = 6",
+		"UPDATE mark SET applied_ts = applied_ts + 1",
+		"UPDATE mark SET intent_type = 1 - intent_type",
+		"UPDATE mark SET tick_bound = 0",
+		"UPDATE mark SET intent_floor = 1",
+		"DELETE FROM mark",
+		"DROP TABLE mark",
+		"DROP TABLE object",
 	};
 	struct err err = {0};
 

@@ -394,8 +394,9 @@ TEST(R9_record_of_a_dropped_databases_collection_after_the_new_database)
 	put_db(w, 3, "shop", 120, 1);
 	make_coll(w, 3, 200, "b", 150);
 	world_record(w, 100, 0, 151);
-	CUT(w, 200, "drop collection a#100@149, drop database shop#2@149, create database shop#3@149, "
-		    "create collection b#200@150");
+	CUT(w, 200,
+	    "drop collection a#100@149, drop database shop#2@149, create database shop#3@149, "
+	    "create collection b#200@150");
 }
 
 TEST(R9_record_of_the_old_id_in_an_earlier_cut)
@@ -481,9 +482,11 @@ TEST(database_of_the_same_name_new_id)
 	put_db(w, 9, "x", 2, 1);
 	CUT(w, 200, ""); /* waits for the records */
 	world_record(w, 100, 0, 250);
-	world_record(w, 102, 0, 300); /* not even at the watermark itself does a drop come after the database's */
-	CUT(w, 300, "drop collection a#100@250, drop collection b#102@300, drop database x#5@300, "
-		    "create database x#9@300");
+	world_record(w, 102, 0,
+		     300); /* not even at the watermark itself does a drop come after the database's */
+	CUT(w, 300,
+	    "drop collection a#100@250, drop collection b#102@300, drop database x#5@300, "
+	    "create database x#9@300");
 }
 
 TEST(database_of_the_same_name_with_a_collection_does_not_wait)

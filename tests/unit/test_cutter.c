@@ -100,8 +100,9 @@ TEST(R1_resuming_at_a_position_gives_exactly_what_an_uninterrupted_run_gives)
 	static const struct {
 		enum kind kind;
 		cdc_ts ts;
-	} log[] = {{KIND_INSERT, 105}, {KIND_INSERT, 101}, {KIND_TICK, 100}, {KIND_INSERT, 103}, {KIND_TICK, 102},
-		   {KIND_INSERT, 110}, {KIND_TICK, 106},   {KIND_INSERT, 108}, {KIND_TICK, 109}, {KIND_TICK, 120}};
+	} log[] = {{KIND_INSERT, 105}, {KIND_INSERT, 101}, {KIND_TICK, 100}, {KIND_INSERT, 103},
+		   {KIND_TICK, 102},   {KIND_INSERT, 110}, {KIND_TICK, 106}, {KIND_INSERT, 108},
+		   {KIND_TICK, 109},   {KIND_TICK, 120}};
 
 	for (cdc_ts w = 100; w <= 109; w++) {
 		struct cutter whole = start(0, 0), again;

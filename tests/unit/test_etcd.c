@@ -90,7 +90,8 @@ TEST(min_mod_revision_gives_what_changed_and_the_total_of_all)
 TEST(ten_thousand_keys_and_the_whole_store)
 {
 	AUTO(fixture_free) struct fixture *f = fixture_new(plain()->address);
-	struct etcd_range r = {.key = "k/", .prefix = true}, all = {.key = "", .prefix = true, .keys_only = true};
+	struct etcd_range r = {.key = "k/", .prefix = true},
+			  all = {.key = "", .prefix = true, .keys_only = true};
 
 	etcd_process_put_many(plain(), "k/", 10000);
 	CHECKF(read_for(f, &r, 1, 20000) == 0, "%s", f->err.text);
@@ -130,7 +131,10 @@ TEST(prefix_that_ends_in_ff_has_the_right_end)
 	struct etcd_range r[] = {{.key = "f\xff", .prefix = true}, {.key = "\xff", .prefix = true}};
 
 	etcd_process_put(plain(), "f\xff", "");
-	etcd_process_put(plain(), "f\xff\xff""1", "");
+	etcd_process_put(plain(),
+			 "f\xff\xff"
+			 "1",
+			 "");
 	etcd_process_put(plain(), "f\xfe", "");
 	etcd_process_put(plain(), "g", "");
 	CHECKF(read_for(f, r, 2, 5000) == 0, "%s", f->err.text);
@@ -162,7 +166,8 @@ TEST(small_reads_a_second_over_one_connection)
 		arena_reset(f->arena);
 	}
 	begin = clock_mono_ms() - begin;
-	printf("# %d reads in %lld ms: %lld/s\n", n, (long long)begin, n * 1000LL / (long long)(begin ? begin : 1));
+	printf("# %d reads in %lld ms: %lld/s\n", n, (long long)begin,
+	       n * 1000LL / (long long)(begin ? begin : 1));
 	CHECKF(begin < 20000, "%lld ms", (long long)begin);
 }
 
@@ -229,7 +234,7 @@ TEST(next_endpoint_is_taken_when_one_fails_and_kept)
 	AUTO(fixture_free) struct fixture *f = fixture_new(closed);
 
 	snprintf(closed, sizeof(closed), "127.0.0.1:%d", fake_free_port());
-	f->address[1] = (char *)(uintptr_t)"no address";
+	f->address[1] = (char *)(uintptr_t) "no address";
 	f->address[2] = plain()->address;
 	for (int i = 0; i < 5; i++)
 		CHECKF(read_one(f, "a/1", 5000) == 0, "%s", f->err.text);
@@ -268,22 +273,25 @@ TEST(silent_endpoint_costs_only_its_share_and_only_once)
 TEST(password_right_wrong_and_missing)
 {
 	AUTO(etcd_process_free) struct etcd_process *p = etcd_process_new(false);
-	AUTO(fixture_free) struct fixture *good = fixture_new(p->address), *bad = fixture_new(p->address),
-					*none = fixture_new(p->address), *early = fixture_new(p->address);
+	AUTO(fixture_free)
+	struct fixture *good = fixture_new(p->address),
+		       *bad = fixture_new(p->address), *none = fixture_new(p->address),
+		       *early = fixture_new(p->address);
 	struct etcd_range other = {.key = "b/", .prefix = true};
 
 	etcd_process_start(p);
 	good->conf.enable_auth = bad->conf.enable_auth = early->conf.enable_auth = true;
-	good->conf.username = bad->conf.username = early->conf.username = (char *)(uintptr_t)"reader";
-	good->conf.password = early->conf.password = (char *)(uintptr_t)"readerpw";
-	bad->conf.password = (char *)(uintptr_t)"Tr0ub4dor";
+	good->conf.username = bad->conf.username = early->conf.username = (char *)(uintptr_t) "reader";
+	good->conf.password = early->conf.password = (char *)(uintptr_t) "readerpw";
+	bad->conf.password = (char *)(uintptr_t) "Tr0ub4dor";
 	CHECKF(read_one(early, "a/1", 5000) == 0, "%s", early->err.text); /* authentication is off yet */
 	etcd_process_put(p, "a/1", "x");
 	etcd_process_auth(p, "a/");
 	for (int i = 0; i < 3; i++)
 		CHECKF(read_one(good, "a/1", 5000) == 0, "%s", good->err.text);
 	CHECKF(read_one(early, "a/1", 5000) == 0, "%s", early->err.text);
-	fails(bad, ERR_SOURCE_AUTH, "user 'reader' is refused, check sourceConfig.etcd.username and password");
+	fails(bad, ERR_SOURCE_AUTH,
+	      "user 'reader' is refused, check sourceConfig.etcd.username and password");
 	CHECKF(!strstr(bad->err.text, "Tr0ub4dor"), "%s", bad->err.text);
 	fails(none, ERR_SOURCE_AUTH, "set sourceConfig.etcd.enableAuth");
 	CHECK_INT(read_for(good, &other, 1, 5000), -ERR_SOURCE_AUTH);
@@ -307,14 +315,14 @@ TEST(token_is_renewed_when_users_change)
 	etcd_process_put(p, "a/1", "x");
 	etcd_process_auth(p, "a/");
 	f->conf.enable_auth = true;
-	f->conf.username = (char *)(uintptr_t)"reader";
-	f->conf.password = (char *)(uintptr_t)"readerpw";
+	f->conf.username = (char *)(uintptr_t) "reader";
+	f->conf.password = (char *)(uintptr_t) "readerpw";
 	CHECKF(read_one(f, "a/1", 5000) == 0, "%s", f->err.text);
 	pb_put_string(&req, 1, "reader");
 	pb_put_string(&req, 2, "newpw"); /* also takes reader's tokens away */
 	CHECKF(etcd_process_call(p, "/etcdserverpb.Auth/UserChangePassword", &req, &err), "%s", err.text);
 	fails(f, ERR_SOURCE_AUTH, "user 'reader' is refused");
-	f->conf.password = (char *)(uintptr_t)"newpw";
+	f->conf.password = (char *)(uintptr_t) "newpw";
 	CHECKF(read_one(f, "a/1", 5000) == 0, "%s", f->err.text);
 }
 
@@ -322,33 +330,47 @@ TEST(tls_with_client_certificate)
 {
 	AUTO(etcd_process_free) struct etcd_process *p = etcd_process_new(true);
 	AUTO_FREE char *ca = etcd_process_path(p, "ca.pem"), *cert = etcd_process_path(p, "client.pem"),
-		       *key = etcd_process_path(p, "client.key"), *other_ca = etcd_process_path(p, "other-ca.pem"),
-		       *other = etcd_process_path(p, "other.pem"), *other_key = etcd_process_path(p, "other.key"),
+		       *key = etcd_process_path(p, "client.key"),
+		       *other_ca = etcd_process_path(p, "other-ca.pem"),
+		       *other = etcd_process_path(p, "other.pem"),
+		       *other_key = etcd_process_path(p, "other.key"),
 		       *missing = etcd_process_path(p, "missing.pem"),
 		       *https = xasprintf("https://%s", p->address);
 	struct conf_tls right = {.enable = true, .ca_path = ca, .cert_path = cert, .key_path = key};
-	static const char *names[] = {"right CA", "other CA", "no client certificate", "client of another CA",
-				      "certificate and key do not match", "no such file", "no such CA", "wrong name"};
+	static const char *names[] = {"right CA",
+				      "other CA",
+				      "no client certificate",
+				      "client of another CA",
+				      "certificate and key do not match",
+				      "no such file",
+				      "no such CA",
+				      "wrong name"};
 	struct {
 		struct conf_tls tls;
 		int code;
 		const char *text;
 	} t[] = {
 		{right, 0, ""},
-		{{.enable = true, .ca_path = other_ca, .cert_path = cert, .key_path = key}, ERR_SOURCE_FOREIGN,
+		{{.enable = true, .ca_path = other_ca, .cert_path = cert, .key_path = key},
+		 ERR_SOURCE_FOREIGN,
 		 "check the CA file"},
 		{{.enable = true, .ca_path = ca}, ERR_SOURCE_AUTH, "client certificate"},
-		{{.enable = true, .ca_path = ca, .cert_path = other, .key_path = other_key}, ERR_SOURCE_AUTH,
+		{{.enable = true, .ca_path = ca, .cert_path = other, .key_path = other_key},
+		 ERR_SOURCE_AUTH,
 		 "our client certificate"},
-		{{.enable = true, .ca_path = ca, .cert_path = cert, .key_path = other_key}, ERR_SOURCE_AUTH,
+		{{.enable = true, .ca_path = ca, .cert_path = cert, .key_path = other_key},
+		 ERR_SOURCE_AUTH,
 		 "cannot use the client certificate"},
-		{{.enable = true, .ca_path = ca, .cert_path = missing, .key_path = key}, ERR_SOURCE_AUTH, "missing.pem"},
-		{{.enable = true, .ca_path = missing, .cert_path = cert, .key_path = key}, ERR_SOURCE_AUTH,
+		{{.enable = true, .ca_path = ca, .cert_path = missing, .key_path = key},
+		 ERR_SOURCE_AUTH,
+		 "missing.pem"},
+		{{.enable = true, .ca_path = missing, .cert_path = cert, .key_path = key},
+		 ERR_SOURCE_AUTH,
 		 "cannot read the CA certificates"},
 		{right, ERR_SOURCE_FOREIGN, "set the server name that the certificate is for"},
 	};
 
-	t[7].tls.server_name = (char *)(uintptr_t)"another.test";
+	t[7].tls.server_name = (char *)(uintptr_t) "another.test";
 	etcd_process_start(p);
 	etcd_process_put(p, "a/1", "x");
 	for (size_t i = 0; i < ARRAY_LEN(t); i++) {
@@ -359,7 +381,8 @@ TEST(tls_with_client_certificate)
 		/* with TLS 1.3 the server's alert races with the end of the connection */
 		if (i == 2 || i == 3) {
 			CHECK(read_one(f, "a/1", 5000) < 0);
-			CHECKF(f->err.code == ERR_SOURCE_AUTH || f->err.code == ERR_SOURCE_LOST, "%s", f->err.text);
+			CHECKF(f->err.code == ERR_SOURCE_AUTH || f->err.code == ERR_SOURCE_LOST, "%s",
+			       f->err.text);
 			CHECKF(strstr(f->err.text, "client certificate"), "%s", f->err.text);
 			printf("# %s: %s\n", err_name(f->err.code), f->err.text);
 		} else if (t[i].code)
@@ -369,10 +392,12 @@ TEST(tls_with_client_certificate)
 				CHECKF(read_one(f, "a/1", 5000) == 0, "%s", f->err.text);
 	}
 	{
-		AUTO(fixture_free) struct fixture *named = fixture_new(p->address), *clear = fixture_new(p->address);
+		AUTO(fixture_free)
+		struct fixture *named = fixture_new(p->address),
+			       *clear = fixture_new(p->address);
 
 		named->conf.tls = right;
-		named->conf.tls.server_name = (char *)(uintptr_t)"etcd.test"; /* no such name in any DNS */
+		named->conf.tls.server_name = (char *)(uintptr_t) "etcd.test"; /* no such name in any DNS */
 		CHECKF(read_one(named, "a/1", 5000) == 0, "%s", named->err.text);
 		fails(clear, ERR_SOURCE_FOREIGN, "the server wants TLS");
 		/* killed and restarted: over TLS, too */

@@ -47,7 +47,8 @@ static void answer_is(const void *data, size_t size, int code, const char *text)
 
 TEST(grpc_server_that_is_no_etcd_is_foreign)
 {
-	static const char milvus[] = OK_HEADERS "\ngrpc-status: 12\ngrpc-message: unknown service etcdserverpb.KV";
+	static const char milvus[] =
+		OK_HEADERS "\ngrpc-status: 12\ngrpc-message: unknown service etcdserverpb.KV";
 
 	answer_is(milvus, sizeof(milvus) - 1, ERR_SOURCE_FOREIGN, "not an etcd");
 	answer_is("", 0, ERR_SOURCE_FOREIGN, "is not an etcd's");
@@ -89,8 +90,8 @@ static void make_answer(struct buf *b)
 
 	header.cluster_id = 7;
 	header.revision = 9;
-	kv.key = (ProtobufCBinaryData){3, (uint8_t *)(uintptr_t)"a/1"};
-	kv.value = (ProtobufCBinaryData){2, (uint8_t *)(uintptr_t)"xy"};
+	kv.key = (ProtobufCBinaryData){3, (uint8_t *)(uintptr_t) "a/1"};
+	kv.value = (ProtobufCBinaryData){2, (uint8_t *)(uintptr_t) "xy"};
 	kv.create_revision = 4;
 	kv.mod_revision = 5;
 	kv.lease = 77;
@@ -160,7 +161,8 @@ TEST(damaged_answers_are_refused_or_sane_and_change_nothing)
 			if (f->rc < 0)
 				CHECK(r.kvs == &mark && r.kv_count == 12345 && f->answer.revision == -5);
 			else
-				CHECK(r.kv_count <= 1 && (r.kv_count == 0 || strlen(r.kvs[0].key) <= good.len));
+				CHECK(r.kv_count <= 1 &&
+				      (r.kv_count == 0 || strlen(r.kvs[0].key) <= good.len));
 			refused += f->rc < 0;
 			arena_reset(f->arena);
 		}

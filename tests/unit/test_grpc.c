@@ -214,8 +214,9 @@ TEST(grpc_status_becomes_lost_auth_or_foreign)
 		{OK_HEADERS "\ngrpc-status: 4\ngrpc-message: m", 4, LOST, "timed out after 1.5 s: m"},
 		{OK_HEADERS "\ngrpc-status: 7\ngrpc-message: m", 7, AUTH, "PERMISSION_DENIED"},
 		{OK_HEADERS "\ngrpc-status: 8\ngrpc-message: slow down", 8, LOST, "RESOURCE_EXHAUSTED"},
-		{OK_HEADERS "\ngrpc-status: 8\ngrpc-message: grpc: received message larger than max (9 vs. 4)", 8,
-		 ERR_TOO_LARGE, "larger than max (9 vs. 4)"},
+		{OK_HEADERS
+		 "\ngrpc-status: 8\ngrpc-message: grpc: received message larger than max (9 vs. 4)",
+		 8, ERR_TOO_LARGE, "larger than max (9 vs. 4)"},
 		{OK_HEADERS "\ngrpc-status: 10\ngrpc-message: m", 10, LOST, "ABORTED"},
 		{OK_HEADERS "\ngrpc-status: 12\ngrpc-message: unknown service", 12, FOREIGN, "right server"},
 		{OK_HEADERS "\ngrpc-status: 13\ngrpc-message: m", 13, LOST, "INTERNAL"},
@@ -230,7 +231,8 @@ TEST(grpc_status_becomes_lost_auth_or_foreign)
 
 TEST(a_refusal_by_status_keeps_the_connection)
 {
-	AUTO(fake_server_free) struct fake_server *s =
+	AUTO(fake_server_free)
+	struct fake_server *s =
 		fake_server_new(trailers_only, OK_HEADERS "\ngrpc-status: 14\ngrpc-message: later");
 	AUTO(grpc_free) struct grpc *g = client(fake_server_port(s), NULL);
 	AUTO_BUF struct buf reply = {0};
@@ -267,8 +269,10 @@ TEST(a_long_grpc_message_is_cut_at_a_character)
 
 TEST(metadata_is_not_shown_even_if_the_server_repeats_it)
 {
-	AUTO(fake_server_free) struct fake_server *s = fake_server_new(
-		trailers_only, OK_HEADERS "\ngrpc-status: 16\ngrpc-message: bad token 'c2VjcmV0OnNlY3JldA%3D%3D'");
+	AUTO(fake_server_free)
+	struct fake_server *s =
+		fake_server_new(trailers_only, OK_HEADERS
+				"\ngrpc-status: 16\ngrpc-message: bad token 'c2VjcmV0OnNlY3JldA%3D%3D'");
 	AUTO(grpc_free) struct grpc *g = client(fake_server_port(s), "authorization: c2VjcmV0OnNlY3JldA==");
 	AUTO_BUF struct buf reply = {0};
 	struct result r = call(g, "x", 1, 2000, &reply);
@@ -405,8 +409,13 @@ TEST(R33_poll_is_asked_and_ends_a_call_early)
 	AUTO(fake_server_free) struct fake_server *s = fake_server_new(silent_h2, NULL);
 	static char host[] = "127.0.0.1";
 	int asked = 0;
-	struct grpc_conf c = {.host = host, .port = fake_server_port(s), .connect_timeout_ms = 2000, .lost = LOST,
-			      .auth = AUTH, .foreign = FOREIGN, .poll = stop_from_the_second_time,
+	struct grpc_conf c = {.host = host,
+			      .port = fake_server_port(s),
+			      .connect_timeout_ms = 2000,
+			      .lost = LOST,
+			      .auth = AUTH,
+			      .foreign = FOREIGN,
+			      .poll = stop_from_the_second_time,
 			      .poll_arg = &asked};
 	AUTO(grpc_free) struct grpc *g = grpc_new(&c);
 	AUTO_BUF struct buf reply = {0};

@@ -77,7 +77,8 @@ static void reset_stream(int fd, int connection, void *arg)
 TEST(stream_reset_is_lost)
 {
 	fails(reset_stream, (void *)2, LOST, "connection lost"); /* INTERNAL_ERROR */
-	fails(reset_stream, (void *)7, LOST, "connection lost"); /* REFUSED_STREAM: libcurl would send again */
+	fails(reset_stream, (void *)7, LOST,
+	      "connection lost"); /* REFUSED_STREAM: libcurl would send again */
 	fails(reset_stream, (void *)8, LOST, "connection lost"); /* CANCEL */
 }
 
@@ -97,7 +98,11 @@ TEST(unknown_host_is_said_so)
 {
 	/* a label of 64 bytes: no name server is asked */
 	char host[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.invalid";
-	struct grpc_conf c = {.host = host, .port = 1, .connect_timeout_ms = 2000, .lost = LOST, .auth = AUTH,
+	struct grpc_conf c = {.host = host,
+			      .port = 1,
+			      .connect_timeout_ms = 2000,
+			      .lost = LOST,
+			      .auth = AUTH,
 			      .foreign = FOREIGN};
 	AUTO(grpc_free) struct grpc *g = grpc_new(&c);
 	AUTO_BUF struct buf reply = {0};

@@ -168,7 +168,8 @@ TEST(J3_trim_removes_only_what_is_applied_and_old_and_never_the_newest)
 	CHECK(after.bytes < before.bytes);
 	CHECK_INT(kit_read_after(j, after.first_seq - 1, &err), 0);
 	CHECK_INT(kit_read_after(j, -1, &err), 0); /* a listing: from the oldest there is */
-	CHECK_INT(kit_read_after(j, 0, &err), -ERR_JOURNAL_BAD); /* what is gone is never skipped in silence */
+	CHECK_INT(kit_read_after(j, 0, &err),
+		  -ERR_JOURNAL_BAD); /* what is gone is never skipped in silence */
 	CHECK(journal_trim(j, INT64_MAX, &err) > 0);
 	journal_stat(j, &after);
 	CHECK_INT(after.segments, 1);
@@ -248,7 +249,8 @@ TEST(R17_empty_cuts_are_in_memory_at_once_and_go_with_the_next_write)
 		CHECK(journal_append(j, &c, 1, &err) == 0);
 		CHECK_INT(journal_watermark(j), k * 100);
 	}
-	CHECK(kit_sql(kit_segment(dir, 1), "SELECT count(*), max(watermark) FROM cut", text, sizeof(text)) == 0);
+	CHECK(kit_sql(kit_segment(dir, 1), "SELECT count(*), max(watermark) FROM cut", text, sizeof(text)) ==
+	      0);
 	CHECK_STR(text, "2|100"); /* the carried one and cut 1 */
 	CHECK(journal_wait(j, kit_total(1), 4999, 0));
 	journal_close(j); /* writes them */

@@ -162,7 +162,8 @@ TEST(R15_half_made_segments_are_removed_at_open)
 		kit_add(j, k);
 	for (size_t i = 0; i <= ARRAY_LEN(made); i++) {
 		journal_close(j);
-		snprintf(path, sizeof(path), "%s%s", kit_segment(dir, 500), i == ARRAY_LEN(made) ? ".new" : "");
+		snprintf(path, sizeof(path), "%s%s", kit_segment(dir, 500),
+			 i == ARRAY_LEN(made) ? ".new" : "");
 		fd = open(path, O_CREAT | O_WRONLY, 0640);
 		CHECK(fd >= 0);
 		close(fd);

@@ -81,7 +81,8 @@ static void *cursor_thread(void *arg)
 				i = 0;
 			}
 			if (b.entries[n].seq != seq + 1 || !kit_same(&b.entries[n], cut, i, KIT_BODY))
-				snprintf(t->error, sizeof(t->error), "entry %lld is wrong", (long long)seq + 1);
+				snprintf(t->error, sizeof(t->error), "entry %lld is wrong",
+					 (long long)seq + 1);
 			seq++;
 			/* complete up to a watermark: everything at or below it was seen */
 			if (b.complete && b.entries[n].ts > b.watermark)

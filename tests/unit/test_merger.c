@@ -51,7 +51,7 @@ TEST(watermark_is_the_lowest_tick_of_those_that_count)
 	CHECK_INT(merger_watermark(&m), 10);
 	feed(b, KIND_TICK, 40, 0, 0, 1);
 	CHECK_INT(merger_watermark(&m), 40);
-	(void)r; /* R8: a topic without ticks does not hold the watermark */
+	(void)r;                     /* R8: a topic without ticks does not hold the watermark */
 	m.channels[b].closed = true; /* R5: nor does one that is closed */
 	CHECK_INT(merger_watermark(&m), 50);
 	CHECK_INT(merger_live(&m), 1);

@@ -104,7 +104,7 @@ TEST(wrong_counts_beside_the_columns_are_refused)
 		int ts, ids, rows;
 		const char *a, *b;
 	} cases[] = {{1, 0, 0, "timestamps: 5", "want 4"}, {-1, 0, 0, "timestamps: 3", "want 4"},
-		     {0, 1, 0, ": 5 values", "want 4"},	   {0, -1, 0, ": 3 values", "want 4"},
+		     {0, 1, 0, ": 5 values", "want 4"},    {0, -1, 0, ": 3 values", "want 4"},
 		     {0, 0, 1, "timestamps: 4", "want 5"}, {0, 0, -4, "num_rows", "0"}};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -209,11 +209,11 @@ TEST(strange_columns_are_refused)
 		{5, 4, "has no values", "\x1a\x04\x0a\x02\x01\x02", 6},
 		{5, 3, "0 values", "", 0},
 		{5, 3, "want one list", "\x1a\x03\x0a\x01\x01\x1a\x03\x0a\x01\x01", 10}, /* the list twice */
-		{5, 3, "malformed", "\x1a\x04\x12\x02\x01\x02", 6}, /* elements in another field */
-		{5, 3, "malformed", "\x1a\x04\x0a\x02\x01\x82", 6}, /* the last number goes on */
+		{5, 3, "malformed", "\x1a\x04\x12\x02\x01\x02", 6},         /* elements in another field */
+		{5, 3, "malformed", "\x1a\x04\x0a\x02\x01\x82", 6},         /* the last number goes on */
 		{5, 3, "malformed", "\x1a\x07\x0a\x05\x01\x02\x03\x04", 8}, /* longer than the rest */
-		{10, 3, "malformed", "\x22\x09\x0a\x07zzzzzzz", 11}, /* seven bytes of floats */
-		{10, 3, "malformed", "\x22\x04\x08\x01\x08\x01", 6}, /* varints as floats */
+		{10, 3, "malformed", "\x22\x09\x0a\x07zzzzzzz", 11},        /* seven bytes of floats */
+		{10, 3, "malformed", "\x22\x04\x08\x01\x08\x01", 6},        /* varints as floats */
 		{22, 3, "row 1 holds field 6, want one list of field 3",
 		 "\x42\x0f\x0a\x05\x1a\x03\x0a\x01\x01\x0a\x06\x32\x04\x0a\x02zz",
 		 17}, /* numbers, then texts */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Kafka source: settings, bounds, order, pause, what cannot be read. Lost places: test_source_kafka_gap.c. */
+/* The Kafka source: settings, bounds, order, pause, what cannot be read. Lost places:
+ * test_source_kafka_gap.c. */
 #include "kafka_kit.h"
 
 TEST(select_follows_the_configuration)

@@ -148,7 +148,9 @@ TEST(R19_the_intent_freezes_limits_version_and_floor)
 	in = w.intent;
 	/* more arrives and limits change: the repeat is the very same window */
 	append(190, "ii", (cdc_ts[]){100, 110});
-	CHECK_INT(window_next(&w, cursor, &mark, &in, &(struct window_limits){1 << 20, 9999, 2, 5}, 1234, NULL), 1);
+	CHECK_INT(
+		window_next(&w, cursor, &mark, &in, &(struct window_limits){1 << 20, 9999, 2, 5}, 1234, NULL),
+		1);
 	CHECK_INT(w.intent.seq, in.seq);
 	CHECK_INT(w.intent.ts, in.ts);
 	CHECK_INT(w.intent.floor, 77);
