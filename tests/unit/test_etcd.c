@@ -273,10 +273,10 @@ TEST(silent_endpoint_costs_only_its_share_and_only_once)
 TEST(password_right_wrong_and_missing)
 {
 	AUTO(etcd_process_free) struct etcd_process *p = etcd_process_new(false);
-	AUTO(fixture_free)
-	struct fixture *good = fixture_new(p->address),
-		       *bad = fixture_new(p->address), *none = fixture_new(p->address),
-		       *early = fixture_new(p->address);
+	AUTO(fixture_free) struct fixture *good = fixture_new(p->address);
+	AUTO(fixture_free) struct fixture *bad = fixture_new(p->address);
+	AUTO(fixture_free) struct fixture *none = fixture_new(p->address);
+	AUTO(fixture_free) struct fixture *early = fixture_new(p->address);
 	struct etcd_range other = {.key = "b/", .prefix = true};
 
 	etcd_process_start(p);
@@ -392,9 +392,8 @@ TEST(tls_with_client_certificate)
 				CHECKF(read_one(f, "a/1", 5000) == 0, "%s", f->err.text);
 	}
 	{
-		AUTO(fixture_free)
-		struct fixture *named = fixture_new(p->address),
-			       *clear = fixture_new(p->address);
+		AUTO(fixture_free) struct fixture *named = fixture_new(p->address);
+		AUTO(fixture_free) struct fixture *clear = fixture_new(p->address);
 
 		named->conf.tls = right;
 		named->conf.tls.server_name = (char *)(uintptr_t) "etcd.test"; /* no such name in any DNS */
