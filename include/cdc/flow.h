@@ -48,6 +48,13 @@ int flow_same_cluster(const struct conf *conf, const struct target_conf *t, cons
 int flow_create(const struct flow_conf *conf, struct err *err);
 /* Opens an existing folder; the one recovery path. No network I/O, threads not started. */
 int flow_open(struct flow **ret, const struct flow_conf *conf, bool paused, struct err *err);
+/*
+ * R16: a closed flow whose journal is damaged (health or flow_open said JOURNAL_BAD). Moves what is
+ * damaged and all after it away, so that flow_open goes on from before it and the reader reads it again
+ * from the source. 1: done, *err says which file and why. 0: no damage found. Reads all that is not
+ * applied yet: blocks for as long as that takes. JOURNAL_BAD: cannot be repaired, in words.
+ */
+int flow_repair(const struct flow_conf *conf, struct err *err);
 void flow_start(struct flow *f);
 /* R29: stops and starts applying only; capture goes on. Immediate, never blocks, idempotent. */
 void flow_pause(struct flow *f, bool paused);

@@ -61,10 +61,18 @@ size_t journal_state(struct journal *j, struct arena *arena, struct state_row **
 
 /*
  * Removes sealed segments whose last entry is <= applied_seq and whose last cut was written more
- * than keep_s ago; never the newest (R15). After an append answered JOURNAL_FULL age does not matter
+ * than keep_s ago; never the newest two (R15, R16). After an append answered JOURNAL_FULL age does not matter
  * until there is room again. Called by the writer's thread now and then. Returns the number removed.
  */
 int journal_trim(struct journal *j, int64_t applied_seq, struct err *err);
+
+/*
+ * R16, while the journal is not open: checks every entry above `after`, and the last cut of each file
+ * that holds one. A damaged file and all after it are moved to quarantine/ if a whole one is before
+ * them: the journal then ends there, and the reader reads again from its positions (R13). 1: moved, *err
+ * says which file and why. 0: no damage. JOURNAL_BAD: damaged, and there is nothing to go back to.
+ */
+int journal_repair(const char *dir, int64_t after, struct err *err);
 
 struct journal_stat {
 	int64_t first_seq; /* 0: no entry is held */

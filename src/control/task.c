@@ -170,9 +170,53 @@ void tasks_start(struct tasks *ts)
 	pthread_mutex_unlock(&ts->mutex);
 }
 
+/* R16. With the mutex, which it gives up in between; t is ready and not busy. */
+static void repair_task(struct tasks *ts, struct task *t)
+{
+	AUTO_FREE char *dir = task_folder_path(ts->conf->data_dir, t->row.id);
+	struct flow_conf fc = task_flow_conf(ts, &t->row, dir);
+	struct flow *flow = TAKE(t->flow);
+	struct err err = {0};
+	int rc;
+
+	task_busy_begin(ts, t);
+	pthread_mutex_unlock(&ts->mutex);
+	if (flow)
+		flow_stop(flow);
+	flow_close(flow);
+	rc = flow_repair(&fc, &err);
+	if (rc > 0)
+		log_warning("task %s: its journal was damaged; the file and all after it are in quarantine/ "
+			    "and are "
+			    "read again from the source: %s",
+			    t->row.id, err.text);
+	else if (rc < 0)
+		log_error("task %s: its journal is damaged and cannot be read again: %s", t->row.id,
+			  err.text);
+	pthread_mutex_lock(&ts->mutex);
+	t->beyond_repair = rc <= 0;
+	task_busy_end(ts, t);
+	open_task(ts, t);
+}
+
+static bool needs_repair(const struct task *t)
+{
+	struct flow_status st;
+
+	if (t->beyond_repair)
+		return false;
+	if (!t->flow)
+		return t->open_err.code == ERR_JOURNAL_BAD;
+	flow_status(t->flow, &st);
+	return st.applier.code == ERR_JOURNAL_BAD;
+}
+
 void tasks_retry(struct tasks *ts)
 {
 	pthread_mutex_lock(&ts->mutex);
+	for (struct task *t = ts->first; t && !ts->stopping; t = t->next)
+		if (t->row.state == TASK_READY && !t->busy && needs_repair(t))
+			repair_task(ts, t);
 	for (struct task *t = ts->first; t && !ts->stopping; t = t->next)
 		if (t->row.state == TASK_READY && !t->busy && !t->flow &&
 		    err_policy(t->open_err.code) == ERR_RETRY)

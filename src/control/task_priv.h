@@ -15,6 +15,7 @@ struct task {
 	struct flow *flow;   /* NULL: being created or deleted, or open_err says why */
 	bool busy;
 	struct err open_err;
+	bool beyond_repair; /* R16 was tried and did not help */
 	int64_t open_err_ms;
 };
 

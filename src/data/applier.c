@@ -273,14 +273,12 @@ static int send_data(struct applier *a, cdc_ts *last, struct err *err)
 	return 0;
 }
 
-static int send_ddl(struct applier *a, cdc_ts *last, struct sink_object **objects, size_t *n, struct err *err)
+static int send_ddl(struct applier *a, const struct entry *e, cdc_ts *last, struct sink_object **objects,
+		    size_t *n, struct err *err)
 {
-	const struct entry *e = &a->window.entries[0];
 	int rc;
 
 	*last = e->ts > a->intent.floor ? e->ts : a->intent.floor + 1;
-	if (a->window.count == 0)
-		return 0;
 	if (e->kind == KIND_DROP_COLLECTION)
 		holds_remove(&a->holds, e->collection_id); /* nothing is left to wait for */
 	if (e->collection_id && holds_find(&a->holds, e->collection_id))
@@ -293,6 +291,26 @@ static int send_ddl(struct applier *a, cdc_ts *last, struct sink_object **object
 		return 0;
 	}
 	return rc;
+}
+
+/* R13: what the catalog told again in front of a window in doubt; idempotent, so before it is as good. */
+static int send_late(struct applier *a, struct sink_object **objects, size_t *n, struct err *err)
+{
+	struct sink_object *all = arena_alloc(a->scratch, (a->window.late_count + 1) * sizeof(*all)), *one;
+	size_t count = 0, k;
+	cdc_ts last;
+	int rc;
+
+	for (size_t i = 0; i < a->window.late_count; i++) {
+		k = 0;
+		if ((rc = send_ddl(a, &a->window.late[i], &last, &one, &k, err)) < 0)
+			return rc;
+		if (k) /* the collection that it changed */
+			all[count++] = one[k - 1];
+	}
+	*objects = all;
+	*n = count;
+	return 0;
 }
 
 static int64_t rows_of(const struct applier *a)
@@ -376,7 +394,13 @@ static int apply_window(struct applier *a, struct err *err)
 
 	arena_reset(a->scratch);
 	drop_new_holds(a);
-	rc = a->intent.type == INTENT_DDL ? send_ddl(a, &last, &objects, &n, err) : send_data(a, &last, err);
+	if (a->window.late_count && (rc = send_late(a, &objects, &n, err)) < 0)
+		return rc;
+	rc = 0;
+	if (a->intent.type == INTENT_DATA)
+		rc = send_data(a, &last, err);
+	else if (a->window.count)
+		rc = send_ddl(a, &a->window.entries[0], &last, &objects, &n, err);
 	if (rc < 0)
 		return rc;
 	CRASH_POINT("applier_sent");

@@ -209,6 +209,21 @@ int flow_create(const struct flow_conf *conf, struct err *err)
 	return rc;
 }
 
+int flow_repair(const struct flow_conf *conf, struct err *err)
+{
+	AUTO_FREE char *path = xasprintf("%s/apply.db", conf->dir), *dir = xasprintf("%s/journal", conf->dir);
+	AUTO(apply_store_close) struct apply_store *store = NULL;
+	struct apply_mark mark;
+	int rc;
+
+	if (access(path, R_OK) < 0)
+		return err_set(err, ERR_JOURNAL_BAD, "%s: cannot be read: %s", path, strerror(errno));
+	if ((rc = apply_store_open(&store, path, NULL, err)) < 0)
+		return rc;
+	apply_store_mark(store, &mark);
+	return journal_repair(dir, mark.seq, err);
+}
+
 static int open_applier(struct flow *f, const struct flow_conf *conf, bool paused, struct err *err)
 {
 	int rc;

@@ -313,7 +313,9 @@ static int ready(struct journal *j, int64_t bytes, struct err *err)
 	if (!j->w.seg && newest && !newest->sealed) /* opening it failed after it was made */
 		return writer_open(j, newest, err);
 	/* inside a segment seq has no gaps, so that a row that vanished is noticed; R13 begins another */
+	/* and the first file is short, so that there soon is a whole one to go back to (R16) */
 	if (!j->w.seg || j->head.body_bytes >= j->segment_size ||
+	    (j->count == 1 && j->head.last_seq >= newest->first) ||
 	    (next != j->head.last_seq + 1 && next != newest->first))
 		return journal_rotate(j, err);
 	return 0;

@@ -181,7 +181,8 @@ int journal_trim(struct journal *j, int64_t applied_seq, struct err *err)
 
 	if (j->count > 1)
 		journal_seal(j);
-	while (j->count > 1 && take_oldest(j, applied_seq, &seg)) {
+	/* the newest two stay: the older one is where a damaged newest one is read again from (R16) */
+	while (j->count > 2 && take_oldest(j, applied_seq, &seg)) {
 		if (unlink(seg->path) < 0 && errno != ENOENT) {
 			rc = err_set(err, ERR_JOURNAL_IO, "%s: cannot remove: %s", seg->path,
 				     strerror(errno));

@@ -20,15 +20,34 @@ static bool is_barrier(const struct entry *e)
 	return kind_is_ddl(e->kind) && e->kind != KIND_FLUSH;
 }
 
-/* R13: entries that were read again although they are applied already. */
+/* DDL that only the catalog tells of has the watermark's time, another one when it is read again (R9). */
+static bool has_own_time(const struct entry *e)
+{
+	switch (e->kind) {
+	case KIND_CREATE_DATABASE:
+	case KIND_DROP_DATABASE:
+	case KIND_CREATE_INDEX:
+	case KIND_DROP_INDEX:
+	case KIND_LOAD:
+	case KIND_RELEASE:
+		return false;
+	default:
+		return true;
+	}
+}
+
+/*
+ * R13: entries that were read again although they are applied already. What has no time of its own may
+ * come before the mark without having been applied: it stays, since it may be applied twice.
+ */
 static void skip_applied(struct journal_batch *b, cdc_ts applied)
 {
 	size_t n = 0;
 
-	while (n < b->count && b->entries[n].ts <= applied)
-		n++;
-	b->entries += n;
-	b->count -= n;
+	for (size_t i = 0; i < b->count; i++)
+		if (b->entries[i].ts > applied || !has_own_time(&b->entries[i]))
+			b->entries[n++] = b->entries[i];
+	b->count = n;
 }
 
 /* How many entries at the start of b form one new window; 0: more must be read to know. */
@@ -62,9 +81,10 @@ static cdc_ts covered(const struct journal_batch *b, size_t n)
 }
 
 /* 1: w is the window of open. 0: it is not all in the journal. -1: not all of it was read. */
-static int repeat(struct window *w, const struct journal_batch *b, const struct apply_intent *open)
+static int repeat(struct window *w, const struct journal_batch *b, const struct apply_intent *open,
+		  cdc_ts applied)
 {
-	size_t n = 0;
+	size_t n = 0, late = 0;
 
 	while (n < b->count && (b->entries[n].seq <= open->seq || b->entries[n].ts <= open->ts))
 		n++;
@@ -72,9 +92,13 @@ static int repeat(struct window *w, const struct journal_batch *b, const struct 
 		return -1;
 	if (n == b->count && b->watermark < open->ts && (n == 0 || b->entries[n - 1].seq != open->seq))
 		return 0; /* its tail is still being read again */
+	while (late < n && b->entries[late].ts <= applied)
+		late++;
 	w->intent = *open;
-	w->entries = b->entries;
-	w->count = n;
+	w->late = b->entries;
+	w->late_count = late;
+	w->entries = b->entries + late;
+	w->count = n - late;
 	if (n && b->entries[n - 1].seq > open->seq)
 		w->intent.seq = b->entries[n - 1].seq;
 	return 1;
@@ -95,7 +119,7 @@ int window_next(struct window *w, struct journal_cursor *cursor, const struct ap
 	for (;;) {
 		arena_reset(w->arena);
 		w->intent = (struct apply_intent){0};
-		w->count = 0;
+		w->count = w->late_count = 0;
 		if ((rc = journal_read(cursor, after, bytes, max, w->arena, &b, err)) < 0)
 			return rc;
 		w->complete = b.complete;
@@ -106,7 +130,7 @@ int window_next(struct window *w, struct journal_cursor *cursor, const struct ap
 			after = w->last_seq;
 			continue;
 		}
-		if (again && (rc = repeat(w, &b, open)) >= 0)
+		if (again && (rc = repeat(w, &b, open, mark->ts)) >= 0)
 			return rc;
 		if (!again && b.count == 0)
 			return 0;
@@ -124,6 +148,8 @@ int window_next(struct window *w, struct journal_cursor *cursor, const struct ap
 					  .floor = floor,
 					  .version = limits->version,
 					  .merge_limit = limits->merge_limit};
+	if (w->intent.ts < mark->ts) /* R13: read again, in front of what is applied */
+		w->intent.ts = mark->ts;
 	w->complete = b.complete && n == b.count;
 	return 1;
 }

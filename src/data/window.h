@@ -18,6 +18,9 @@ struct window {
 	struct arena *arena; /* owns everything below */
 	struct entry *entries;
 	size_t count;
+	/* R13: DDL without a time of its own, read again in front of a window in doubt: applied first */
+	struct entry *late;
+	size_t late_count;
 	struct apply_intent intent; /* type INTENT_NONE: empty */
 	bool complete;              /* nothing follows in the journal; */
 	cdc_ts watermark;           /* then: the journal's */

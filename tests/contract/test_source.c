@@ -153,6 +153,19 @@ static const struct side sides[] = {
 	{"kafka", kafka_begin, kafka_topic, kafka_send, kafka_missing, kafka_trim},
 };
 
+/* librdkafka's C11 threads are unknown to the thread sanitizer, which crashes on them. */
+#if defined(__SANITIZE_THREAD__)
+#define KAFKA_TEST(id)
+#else
+#define KAFKA_TEST(id) \
+	TEST(kafka_##id) \
+	{ \
+		begin(&sides[1]); \
+		contract_##id(); \
+		finish(); \
+	}
+#endif
+
 /* CONTRACT(rule) { ... } is a test for each side. */
 #define CONTRACT(id) \
 	static void contract_##id(void); \
@@ -162,12 +175,7 @@ static const struct side sides[] = {
 		contract_##id(); \
 		finish(); \
 	} \
-	TEST(kafka_##id) \
-	{ \
-		begin(&sides[1]); \
-		contract_##id(); \
-		finish(); \
-	} \
+	KAFKA_TEST(id) \
 	static void contract_##id(void)
 
 static void begin(const struct side *side)

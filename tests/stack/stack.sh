@@ -138,13 +138,13 @@ ready() # PART: waits until it answers
 {
 	local log=$run/$1/log
 
-	wait_for 90 healthy_or_gone "$1" || true
-	if gone "$1"; then
-		echo "stack.sh: $1 ended while starting; the end of $log:" >&2
-	elif healthy "$1"; then
-		return 0
-	else
+	# one look decides: a server that is just starting may answer and then not
+	if ! wait_for 90 healthy_or_gone "$1"; then
 		echo "stack.sh: $1 does not answer after 90 s; the end of $log:" >&2
+	elif gone "$1"; then
+		echo "stack.sh: $1 ended while starting; the end of $log:" >&2
+	else
+		return 0
 	fi
 	tail -n 25 "$log" | cut -c 1-400 >&2
 	return 1

@@ -145,7 +145,7 @@ TEST(R15_a_segment_that_a_cursor_reads_is_neither_sealed_nor_removed)
 	kit_clean();
 }
 
-TEST(J3_trim_removes_only_what_is_applied_and_old_and_never_the_newest)
+TEST(J3_trim_removes_only_what_is_applied_and_old_and_never_the_newest_two)
 {
 	const char *dir = kit_dir();
 	struct journal *j = kit_open(&(struct journal_options){.segment_size = 20000, .keep_s = 3600}, dir);
@@ -160,11 +160,11 @@ TEST(J3_trim_removes_only_what_is_applied_and_old_and_never_the_newest)
 	j = kit_open_small(dir);
 	journal_stat(j, &before);
 	CHECK_INT(journal_trim(j, 0, &err), 0); /* not applied */
-	removed = journal_trim(j, kit_total(10), &err);
+	removed = journal_trim(j, kit_total(6), &err);
 	journal_stat(j, &after);
 	CHECK(removed > 0);
 	CHECK_INT(after.segments, before.segments - removed);
-	CHECK(after.first_seq > 1 && after.first_seq <= kit_total(10) + 1);
+	CHECK(after.first_seq > 1 && after.first_seq <= kit_total(6) + 1);
 	CHECK(after.bytes < before.bytes);
 	CHECK_INT(kit_read_after(j, after.first_seq - 1, &err), 0);
 	CHECK_INT(kit_read_after(j, -1, &err), 0); /* a listing: from the oldest there is */
@@ -172,7 +172,7 @@ TEST(J3_trim_removes_only_what_is_applied_and_old_and_never_the_newest)
 		  -ERR_JOURNAL_BAD); /* what is gone is never skipped in silence */
 	CHECK(journal_trim(j, INT64_MAX, &err) > 0);
 	journal_stat(j, &after);
-	CHECK_INT(after.segments, 1);
+	CHECK_INT(after.segments, 2); /* where a damaged newest one is read again from (R16) */
 	CHECK_INT(after.rows_captured, kit_rows(20));
 	CHECK_INT(kit_check_head(j), 20);
 	journal_close(j);
@@ -191,7 +191,8 @@ TEST(J3_a_journal_whose_entries_are_all_gone_still_notices_a_late_reader)
 
 	for (int k = 1; k <= 4; k++) /* 3000-byte bodies: the fourth cut fills the first segment */
 		kit_add(j, k);
-	kit_add(j, 6);
+	for (int k = 6; k <= 9; k++)
+		kit_add(j, k);
 	CHECK(journal_trim(j, INT64_MAX, &err) >= 1);
 	CHECK_INT(kit_read_after(j, 0, &err), -ERR_JOURNAL_BAD);
 	CHECK(strstr(err.text, "missing"));

@@ -24,23 +24,23 @@ TEST(R15_a_sealed_segment_is_one_read_only_file_without_a_wal)
 TEST(J7_a_changed_entry_is_found_before_it_is_returned)
 {
 	static const char *const damage[] = {
-		"UPDATE entry SET ts = ts + 1 WHERE seq = 2",
-		"UPDATE entry SET kind = 3 - kind WHERE seq = 2",
-		"UPDATE entry SET db_id = 9 WHERE seq = 2",
-		"UPDATE entry SET collection_id = collection_id + 1 WHERE seq = 2",
-		"UPDATE entry SET partition_id = 5 WHERE seq = 2",
-		"UPDATE entry SET db = 'x' WHERE seq = 2",
-		"UPDATE entry SET collection = db, db = collection WHERE seq = 2",
-		"UPDATE entry SET vchannel = vchannel || ' ' WHERE seq = 2",
-		"UPDATE entry SET pchannel = '' WHERE seq = 2",
-		"UPDATE entry SET id_hi = 1 WHERE seq = 2",
-		"UPDATE entry SET id_lo = id_lo + 1 WHERE seq = 2",
-		"UPDATE entry SET rows = 8 WHERE seq = 2",
-		"UPDATE entry SET body = substr(body, 1, 2999) WHERE seq = 2",
-		"UPDATE entry SET body = body || x'00' WHERE seq = 2",
-		"UPDATE entry SET body = zeroblob(length(body)) WHERE seq = 2",
-		"UPDATE entry SET body = 7 WHERE seq = 2",
-		"DELETE FROM entry WHERE seq = 2",
+		"UPDATE entry SET ts = ts + 1 WHERE seq = 3",
+		"UPDATE entry SET kind = 3 - kind WHERE seq = 3",
+		"UPDATE entry SET db_id = 9 WHERE seq = 3",
+		"UPDATE entry SET collection_id = collection_id + 1 WHERE seq = 3",
+		"UPDATE entry SET partition_id = 5 WHERE seq = 3",
+		"UPDATE entry SET db = 'x' WHERE seq = 3",
+		"UPDATE entry SET collection = db, db = collection WHERE seq = 3",
+		"UPDATE entry SET vchannel = vchannel || ' ' WHERE seq = 3",
+		"UPDATE entry SET pchannel = '' WHERE seq = 3",
+		"UPDATE entry SET id_hi = 1 WHERE seq = 3",
+		"UPDATE entry SET id_lo = id_lo + 1 WHERE seq = 3",
+		"UPDATE entry SET rows = 8 WHERE seq = 3",
+		"UPDATE entry SET body = substr(body, 1, 2999) WHERE seq = 3",
+		"UPDATE entry SET body = body || x'00' WHERE seq = 3",
+		"UPDATE entry SET body = zeroblob(length(body)) WHERE seq = 3",
+		"UPDATE entry SET body = 7 WHERE seq = 3",
+		"DELETE FROM entry WHERE seq = 3",
 	};
 	struct err err = {0};
 
@@ -50,13 +50,13 @@ TEST(J7_a_changed_entry_is_found_before_it_is_returned)
 
 		for (int k = 1; k <= 8; k++)
 			kit_add(j, k);
-		chmod(kit_segment(dir, 1), 0640);
-		CHECKF(kit_sql(kit_segment(dir, 1), damage[i], NULL, 0) == 0, "%s", damage[i]);
+		chmod(kit_segment(dir, kit_total(1) + 1), 0640);
+		CHECKF(kit_sql(kit_segment(dir, kit_total(1) + 1), damage[i], NULL, 0) == 0, "%s", damage[i]);
 		CHECKF(kit_read_after(j, 0, &err) == -ERR_JOURNAL_BAD, "%s", damage[i]);
-		CHECKF(strstr(err.text, kit_segment(dir, 1)), "%s: %s", damage[i], err.text);
-		CHECKF(strstr(err.text, "entry 2") || strstr(err.text, "seq"), "%s: %s", damage[i], err.text);
+		CHECKF(strstr(err.text, kit_segment(dir, kit_total(1) + 1)), "%s: %s", damage[i], err.text);
+		CHECKF(strstr(err.text, "entry 3") || strstr(err.text, "seq"), "%s: %s", damage[i], err.text);
 		CHECK(strstr(err.text, "quarantine"));
-		CHECK_INT(kit_read_after(j, 2, &err), 0); /* what follows is whole */
+		CHECK_INT(kit_read_after(j, 3, &err), 0); /* what follows is whole */
 		journal_close(j);
 	}
 	kit_clean();
@@ -84,12 +84,12 @@ TEST(J7_a_damaged_newest_segment_is_refused_at_open_and_left_as_it_is)
 		for (int k = 1; k <= 8; k++)
 			kit_add(j, k);
 		journal_close(j);
-		CHECKF(kit_sql(kit_segment(dir, 1), damage[i], NULL, 0) == 0, "%s", damage[i]);
+		CHECKF(kit_sql(kit_segment(dir, kit_total(1) + 1), damage[i], NULL, 0) == 0, "%s", damage[i]);
 		CHECKF(journal_open(&bad, dir, &(struct journal_options){0}, &err) == -ERR_JOURNAL_BAD, "%s",
 		       damage[i]);
 		CHECK(!bad);
-		CHECKF(strstr(err.text, kit_segment(dir, 1)), "%s", err.text);
-		CHECK(access(kit_segment(dir, 1), F_OK) == 0);
+		CHECKF(strstr(err.text, kit_segment(dir, kit_total(1) + 1)), "%s", err.text);
+		CHECK(access(kit_segment(dir, kit_total(1) + 1), F_OK) == 0);
 	}
 	kit_clean();
 }

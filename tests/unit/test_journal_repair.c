@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Damage (J7, R16): found before it is used, put aside with all after it, gone back to what is whole. */
+#include "journal_kit.h"
+
+#include <fcntl.h>
+
+static struct err err;
+
+/* Some segments of real size; returns the folder. */
+static const char *make(int cuts)
+{
+	const char *dir = kit_dir();
+	struct journal *j = kit_open(&(struct journal_options){.segment_size = 20000, .keep_s = 3600}, dir);
+
+	for (int k = 1; k <= cuts; k++)
+		kit_add(j, k);
+	journal_close(j);
+	return dir;
+}
+
+/* Flips bits in the middle of the last body of a file, where only our checksum can see it. */
+static void damage(const char *path)
+{
+	char text[64];
+	uint8_t byte;
+	off_t size, at;
+	int fd;
+
+	chmod(path, 0640);
+	CHECK(kit_sql(path, "SELECT count(*) FROM entry", text, sizeof(text)) >= 0);
+	fd = open(path, O_RDWR);
+	CHECK(fd >= 0);
+	size = lseek(fd, 0, SEEK_END);
+	for (at = size / 2; at < size; at += 997) {
+		CHECK(pread(fd, &byte, 1, at) == 1);
+		byte ^= 0x5a;
+		CHECK(pwrite(fd, &byte, 1, at) == 1);
+	}
+	close(fd);
+}
+
+static int64_t numbers[64];
+
+static int segments(const char *dir)
+{
+	int n = 0;
+
+	for (int64_t i = 1; i < 100000 && n < 64; i++) {
+		if (access(kit_segment(dir, i), F_OK) == 0)
+			numbers[n++] = i;
+	}
+	return n;
+}
+
+TEST(R16_a_whole_journal_is_left_alone)
+{
+	const char *dir = make(20);
+	int n = segments(dir);
+
+	CHECK(n > 3);
+	CHECK_INT(journal_repair(dir, 0, &err), 0);
+	CHECK_INT(segments(dir), n);
+	kit_clean();
+}
+
+TEST(R16_the_journal_goes_back_to_before_the_damaged_file)
+{
+	const char *dir = make(20);
+	int n = segments(dir);
+	int64_t bad = numbers[n - 2];
+	char *path = xstrdup(kit_segment(dir, bad)), *away = xasprintf("%s/quarantine", dir);
+	struct journal *j;
+	struct arena *a = arena_new();
+	struct position *p;
+
+	damage(path);
+	CHECK_INT(journal_repair(dir, 0, &err), 1);
+	CHECKF(strstr(err.text, path), "%s", err.text);
+	CHECK_INT(segments(dir), n - 2);
+	CHECK_INT(kit_files(away, ".db"), 2); /* nothing is deleted */
+	j = kit_open(&(struct journal_options){.segment_size = 20000, .keep_s = 3600, .min_seq = 5000}, dir);
+	CHECK_INT(journal_last_seq(j), bad - 1);
+	CHECK(journal_positions(j, a, &p) > 0); /* from there the reader goes on */
+	CHECK_INT(kit_read_after(j, 0, &err), 0);
+	journal_close(j);
+	arena_free(a);
+	free(path);
+	free(away);
+	kit_clean();
+}
+
+TEST(R16_damage_that_is_applied_already_is_nobodys_trouble)
+{
+	const char *dir = make(20);
+	int n = segments(dir);
+	char *path = xstrdup(kit_segment(dir, numbers[0]));
+
+	damage(path);
+	CHECK_INT(journal_repair(dir, numbers[1] - 1, &err), 0);
+	CHECK_INT(segments(dir), n);
+	free(path);
+	kit_clean();
+}
+
+TEST(R16_without_a_whole_file_before_it_the_damage_is_told_and_nothing_is_moved)
+{
+	const char *dir = make(20);
+	int n = segments(dir);
+	char *path = xstrdup(kit_segment(dir, numbers[0]));
+
+	damage(path);
+	CHECK_INT(journal_repair(dir, 0, &err), -ERR_JOURNAL_BAD);
+	CHECKF(strstr(err.text, "make the task anew"), "%s", err.text);
+	CHECK_INT(segments(dir), n);
+	free(path);
+	kit_clean();
+}
+
+TEST(R16_the_newest_file_may_be_damaged_or_cut_off)
+{
+	for (int truncated = 0; truncated < 2; truncated++) {
+		const char *dir = make(20);
+		int n = segments(dir);
+		char *path = xstrdup(kit_segment(dir, numbers[n - 1]));
+
+		if (truncated)
+			CHECK(truncate(path, 30000) == 0);
+		else
+			damage(path);
+		CHECK_INT(journal_repair(dir, 0, &err), 1);
+		CHECK_INT(segments(dir), n - 1);
+		CHECK_INT(journal_repair(dir, 0, &err), 0);
+		free(path);
+		kit_clean();
+	}
+}
+
+TEST(R16_the_first_file_is_short_so_that_there_is_one_to_go_back_to)
+{
+	const char *dir = kit_dir();
+	struct journal *j = kit_open(&(struct journal_options){.segment_size = 1 << 20, .keep_s = 3600}, dir);
+
+	for (int k = 1; k <= 3; k++)
+		kit_add(j, k);
+	CHECK_INT(kit_check_head(j), 3);
+	CHECK_INT(kit_read_after(j, 0, &err), 0);
+	journal_close(j);
+	CHECK_INT(segments(dir), 2);
+	kit_clean();
+}
+
+TEST_MAIN()
