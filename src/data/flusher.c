@@ -17,7 +17,7 @@ struct flusher {
 	pthread_mutex_t mutex;
 	struct {
 		char *db, *collection;
-	} todo[FLUSH_MAX]; /* under mutex */
+	} waiting[FLUSH_MAX]; /* under mutex */
 	size_t count;
 };
 
@@ -32,9 +32,9 @@ static int step(void *arg, struct err *err)
 		pthread_mutex_unlock(&f->mutex);
 		return 0;
 	}
-	db = f->todo[0].db;
-	collection = f->todo[0].collection;
-	memmove(f->todo, f->todo + 1, --f->count * sizeof(f->todo[0]));
+	db = f->waiting[0].db;
+	collection = f->waiting[0].collection;
+	memmove(f->waiting, f->waiting + 1, --f->count * sizeof(f->waiting[0]));
 	pthread_mutex_unlock(&f->mutex);
 	(void)milvus_flush(f->milvus, db, (const char *const *)&collection, 1, &st,
 			   err); /* a hint, no more */
@@ -61,10 +61,10 @@ void flusher_add(struct flusher *f, const char *db, const char *collection)
 
 	pthread_mutex_lock(&f->mutex);
 	for (size_t i = 0; i < f->count && !known; i++)
-		known = STREQ(f->todo[i].db, db) && STREQ(f->todo[i].collection, collection);
+		known = STREQ(f->waiting[i].db, db) && STREQ(f->waiting[i].collection, collection);
 	if (!known && f->count < FLUSH_MAX) {
-		f->todo[f->count].db = xstrdup(db);
-		f->todo[f->count++].collection = xstrdup(collection);
+		f->waiting[f->count].db = xstrdup(db);
+		f->waiting[f->count++].collection = xstrdup(collection);
 	}
 	pthread_mutex_unlock(&f->mutex);
 	worker_wake(f->worker);
@@ -77,8 +77,8 @@ void flusher_free(struct flusher *f)
 	worker_free(f->worker);
 	milvus_free(f->milvus);
 	while (f->count > 0) {
-		free(f->todo[--f->count].db);
-		free(f->todo[f->count].collection);
+		free(f->waiting[--f->count].db);
+		free(f->waiting[f->count].collection);
 	}
 	pthread_mutex_destroy(&f->mutex);
 	free(f);

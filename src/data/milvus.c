@@ -57,7 +57,7 @@ struct milvus *milvus_new_foreign(const struct target_conf *t, int request_timeo
 	return m;
 }
 
-/* Once a task runs, a stranger at the address is a Milvus that is away for now (a proxy's page, a
+/* Once a task runs, a stranger at the address is a Milvus that is away (a proxy's page, a
  * certificate being exchanged): wait for it. */
 struct milvus *milvus_new(const struct target_conf *t, int request_timeout_ms, bool (*poll)(void *arg),
 			  void *poll_arg)

@@ -109,7 +109,7 @@ static void *stat_thread(void *arg)
 		    st.rows_captured < old.rows_captured)
 			snprintf(t->error, sizeof(t->error), "the journal's numbers went back");
 		old = st;
-		usleep(1000);
+		journal_wait(t->j, st.last_seq, st.watermark, 1);
 	}
 	return NULL;
 }

@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -28,6 +29,7 @@ CALL_TIMEOUT = 30.0  # seconds, of one call
 PAGE_BYTES = 4 << 20
 PAGE_ROWS = 2000
 SHOWN = 20  # differences
+BETWEEN_LOOKS = threading.Event()  # never set
 
 Row = dict[str, Any]
 
@@ -343,7 +345,7 @@ def main() -> int:
         lines, found = attempt(source, target, args.only, args.rows)
         if not found or time.monotonic() >= deadline:
             break
-        time.sleep(0.3)  # between two looks; the loop ends by equality or deadline
+        BETWEEN_LOOKS.wait(0.3)  # the loop ends by equality or deadline
     print("\n".join(lines))
     for difference in found[:SHOWN]:
         print("  " + difference)
