@@ -220,9 +220,7 @@ void tasks_retry(struct tasks *ts)
 	for (struct task *t = ts->first; t && !ts->stopping; t = t->next)
 		if (t->row.state == TASK_READY && !t->busy && !t->flow &&
 		    err_policy(t->open_err.code) == ERR_RETRY)
-			open_task(
-				ts,
-				t); /* t cannot go while it is busy, nor before we give up the mutex again */
+			open_task(ts, t); /* t cannot go while it is busy, nor while we have the mutex */
 	pthread_mutex_unlock(&ts->mutex);
 }
 

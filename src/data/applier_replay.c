@@ -46,11 +46,6 @@ static struct hold *choose(struct applier *a)
 	return next;
 }
 
-static bool is_barrier(const struct entry *e)
-{
-	return kind_is_ddl(e->kind) && e->kind != KIND_FLUSH;
-}
-
 static void copy_entry(struct entry *to, const struct entry *from, struct arena *arena)
 {
 	*to = *from;
@@ -90,7 +85,7 @@ static int gather(struct applier *a, const struct hold *h, int64_t last, int64_t
 
 			/* below h->ts: applied, read again under a new number (R13) */
 			if (e->collection_id == h->collection_id && e->kind != KIND_FLUSH && e->ts >= h->ts) {
-				if (w->count && (is_barrier(e) || bytes + e->size > most))
+				if (w->count && (window_is_barrier(e) || bytes + e->size > most))
 					return 0;
 				if (w->count == cap) {
 					struct entry *more = arena_alloc(w->arena, cap * 2 * sizeof(*more));
@@ -103,7 +98,7 @@ static int gather(struct applier *a, const struct hold *h, int64_t last, int64_t
 				bytes += e->size;
 			}
 			*end = after = e->seq;
-			if (w->count == 1 && is_barrier(&w->entries[0]))
+			if (w->count == 1 && window_is_barrier(&w->entries[0]))
 				return 0;
 		}
 		if (b.entries[b.count - 1].seq > last)
@@ -188,7 +183,7 @@ static int send(struct applier *a, const struct hold *h, cdc_ts *last, struct si
 	*last = rewrite_restamp(w->entries, w->count, h->replay_floor, out);
 	if (w->count == 0)
 		return 0;
-	if (!is_barrier(&w->entries[0])) {
+	if (!window_is_barrier(&w->entries[0])) {
 		rc = a->c.sink_ops->write(a->c.sink, &sw, a->scratch, &refused, &count, err);
 		if (rc == 0 && count)
 			first_refusal(refusal, refused, count);
@@ -223,7 +218,7 @@ static int64_t rows_of(const struct window *w)
 	int64_t n = 0;
 
 	for (size_t i = 0; i < w->count; i++)
-		n += is_barrier(&w->entries[i]) ? 0 : w->entries[i].rows;
+		n += window_is_barrier(&w->entries[i]) ? 0 : w->entries[i].rows;
 	return n;
 }
 

@@ -97,8 +97,7 @@ void journal_publish(struct journal *j)
 	pthread_mutex_unlock(&j->lock);
 }
 
-/* The number that a segment's file name is; 0: another file. */
-static int64_t segment_number(const char *name)
+int64_t segment_number(const char *name)
 {
 	int64_t n = 0;
 
@@ -279,6 +278,16 @@ int journal_open(struct journal **ret, const char *dir, const struct journal_opt
 	return 0;
 }
 
+void journal_forget(struct journal *j)
+{
+	for (size_t i = 0; i < j->state.count; i++) {
+		free(j->state.items[i].key);
+		free(j->state.items[i].value);
+	}
+	free(j->state.items);
+	free(j->positions.items);
+}
+
 void journal_close(struct journal *j)
 {
 	if (!j)
@@ -292,12 +301,7 @@ void journal_close(struct journal *j)
 	for (size_t i = 0; i < j->count; i++)
 		segment_free(j->segments[i]);
 	free(j->segments);
-	for (size_t i = 0; i < j->state.count; i++) {
-		free(j->state.items[i].key);
-		free(j->state.items[i].value);
-	}
-	free(j->state.items);
-	free(j->positions.items);
+	journal_forget(j);
 	pthread_cond_destroy(&j->changed);
 	pthread_mutex_destroy(&j->lock);
 	free(j->dir);

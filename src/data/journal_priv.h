@@ -96,7 +96,9 @@ struct journal {
 };
 
 /* journal.c */
-void journal_publish(struct journal *j); /* makes head and segments visible to other threads */
+void journal_publish(struct journal *j);  /* makes head and segments visible to other threads */
+int64_t segment_number(const char *name); /* the number that a segment's file name is; 0: another file */
+void journal_forget(struct journal *j);   /* frees positions and state */
 void positions_set(struct positions *p, const struct position *items, size_t n);     /* copies and sorts */
 void state_set(struct state *s, const char *key, const uint8_t *value, size_t size); /* value NULL deletes */
 static inline int64_t journal_next_seq(const struct journal *j, int64_t last)

@@ -28,15 +28,13 @@ static int list(const char *dir, struct files *ret, struct err *err)
 {
 	DIR *d = opendir(dir);
 	struct dirent *e;
-	long long n;
-	int end;
 
 	if (!d)
 		return err_set(err, ERR_JOURNAL_IO, "%s: cannot be read: %s", dir, strerror(errno));
 	while ((e = readdir(d))) {
-		end = 0;
-		if (sscanf(e->d_name, "%lld.db%n", &n, &end) != 1 || end != SEGMENT_DIGITS + 3 ||
-		    e->d_name[end])
+		int64_t n = segment_number(e->d_name);
+
+		if (n <= 0)
 			continue;
 		ret->first = xrealloc(ret->first, (ret->count + 1) * sizeof(*ret->first));
 		ret->first[ret->count++] = n;
@@ -103,12 +101,7 @@ static int check_file(const char *path, int64_t first, int64_t after, struct err
 		rc = check_entries(db, path, after, &j.head, err);
 	sqlite3_close(db);
 	segment_free(seg);
-	free(j.positions.items);
-	for (size_t i = 0; i < j.state.count; i++) {
-		free(j.state.items[i].key);
-		free(j.state.items[i].value);
-	}
-	free(j.state.items);
+	journal_forget(&j);
 	return rc;
 }
 

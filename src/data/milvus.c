@@ -180,7 +180,7 @@ static bool legacy_not_now(int error_code)
 {
 	return error_code == 2 /* connect failed */ || error_code == 45 ||
 	       error_code == 46 /* no shard leader */ ||
-	       (error_code >= 48 && error_code <= 50) /* denied for now, rate limit, node changed */ ||
+	       (error_code >= 48 && error_code <= 50) /* denied at the moment, rate limit, node changed */ ||
 	       (error_code >= 52 && error_code <= 57) /* memory, disk, tick lag, not ready */ ||
 	       error_code == 100 || error_code == 1000 /* coordinator away, DDL race */;
 }

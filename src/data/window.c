@@ -15,11 +15,6 @@ void window_done(struct window *w)
 	*w = (struct window){0};
 }
 
-static bool is_barrier(const struct entry *e)
-{
-	return kind_is_ddl(e->kind) && e->kind != KIND_FLUSH;
-}
-
 /* DDL that only the catalog tells of has the watermark's time, another one when it is read again (R9). */
 static bool has_own_time(const struct entry *e)
 {
@@ -55,10 +50,10 @@ static size_t cut_new(const struct journal_batch *b, bool *ddl)
 {
 	size_t n = 0;
 
-	*ddl = is_barrier(&b->entries[0]);
+	*ddl = window_is_barrier(&b->entries[0]);
 	if (*ddl)
 		return 1;
-	while (n < b->count && !is_barrier(&b->entries[n]))
+	while (n < b->count && !window_is_barrier(&b->entries[n]))
 		n++;
 	if (n < b->count || b->complete)
 		return n;

@@ -14,6 +14,12 @@
 
 #include <cdc/journal.h>
 
+/* Is a window of its own; a flush is advisory and travels with the rows (R18, R24). */
+static inline bool window_is_barrier(const struct entry *e)
+{
+	return kind_is_ddl(e->kind) && e->kind != KIND_FLUSH;
+}
+
 struct window {
 	struct arena *arena; /* owns everything below */
 	struct entry *entries;
