@@ -11,9 +11,13 @@
 #include <cdc/sink.h>
 #include <cdc/worker.h>
 
-/* Collections of a task: every one that matches an item. "*" matches all; db "" means default. */
+/*
+ * Collections of a task: every one that matches an item and none that excludes. "*" matches all; db ""
+ * means default.
+ */
 struct selection_item {
 	char *db, *collection; /* "*" or a name */
+	bool exclude;
 };
 struct selection {
 	struct selection_item *items;
@@ -23,6 +27,27 @@ bool selection_wants(const struct selection *s, const char *db, const char *coll
 bool selection_wants_db(const struct selection *s, const char *db);
 bool selection_overlaps(const struct selection *a, const struct selection *b);
 
+/* Where the rows of a collection begin. */
+enum start_kind { START_NOW, START_EARLIEST, START_TIME, START_POSITIONS };
+struct start_point {
+	enum start_kind kind;
+	int64_t time_ms; /* TIME: unix ms */
+	struct start_position {
+		char vchannel[PCHANNEL_MAX + 32]; /* of the source */
+		struct mq_id id;
+		cdc_ts ts; /* rows at or below it are not wanted */
+	} * positions;     /* POSITIONS: one a vchannel */
+	size_t count;
+};
+struct start {
+	struct start_point all;
+	struct start_item { /* collections that begin elsewhere */
+		char *db, *collection;
+		struct start_point at;
+	} * items;
+	size_t count;
+};
+
 struct flow_conf {
 	const struct conf *conf;           /* borrowed, outlives the flow */
 	const char *task_id;               /* copied */
@@ -30,6 +55,10 @@ struct flow_conf {
 	const char *source_uuid;           /* made with the task; identity of its messages (R19); copied */
 	const struct target_conf *target;  /* copied */
 	const struct selection *selection; /* copied */
+	const struct name_map *names;      /* copied; NULL: none */
+	const char *mode;                  /* of the sink: "replicate", "upsert"; copied */
+	bool users;                        /* users, roles and grants are replicated, too */
+	const struct start *start;         /* flow_create only; NULL: now */
 };
 
 struct flow;
@@ -78,7 +107,7 @@ struct flow_status {
 	int held_collections;
 	int64_t skipped; /* rows of objects that were gone before they could be seen (R7) */
 	int64_t reader_silent_ms, applier_silent_ms; /* pulses, for the watchdog */
-	const char *mode;                            /* "replicate" */
+	const char *mode;                            /* "replicate", "upsert" */
 };
 void flow_status(struct flow *f, struct flow_status *ret);
 /* Read positions, copied; returns the number (at most max). */

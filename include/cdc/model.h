@@ -47,7 +47,24 @@ static inline cdc_ts ts_from_ms(int64_t ms)
 	X(DROP_INDEX, 17, "drop index") \
 	X(LOAD, 18, "load") \
 	X(RELEASE, 19, "release") \
-	X(FLUSH, 20, "flush")
+	X(FLUSH, 20, "flush") \
+	X(ALTER_COLLECTION, 21, "alter collection") \
+	X(RENAME_COLLECTION, 22, "rename collection") \
+	X(CREATE_ALIAS, 23, "create alias") \
+	X(ALTER_ALIAS, 24, "alter alias") \
+	X(DROP_ALIAS, 25, "drop alias") \
+	X(ALTER_DATABASE, 26, "alter database") \
+	X(ALTER_INDEX, 27, "alter index") \
+	X(LOAD_PARTITIONS, 28, "load partitions") \
+	X(RELEASE_PARTITIONS, 29, "release partitions") \
+	X(CREATE_USER, 30, "create user") \
+	X(DROP_USER, 31, "drop user") \
+	X(CREATE_ROLE, 32, "create role") \
+	X(DROP_ROLE, 33, "drop role") \
+	X(ADD_USER_TO_ROLE, 34, "add user to role") \
+	X(REMOVE_USER_FROM_ROLE, 35, "remove user from role") \
+	X(GRANT, 36, "grant") \
+	X(REVOKE, 37, "revoke")
 enum kind {
 #define X(name, n, text) KIND_##name = n,
 	KIND_TABLE(X)

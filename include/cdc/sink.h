@@ -41,11 +41,30 @@ struct target_info {
  */
 int target_probe(const struct target_conf *t, struct arena *arena, struct target_info *ret, struct err *err);
 
+/*
+ * Names on the target. An item maps one collection, or with collection "*" a whole database (its
+ * collections keep their names). The item of a collection goes before that of its database; what no item
+ * names keeps its name. "" is the database "default". Pure (name_map.c); NULL maps nothing.
+ */
+struct name_map_item {
+	char *db, *collection;       /* at the source */
+	char *to_db, *to_collection; /* on the target; to_collection "*" with collection "*" */
+};
+struct name_map {
+	struct name_map_item *items;
+	size_t count;
+};
+/* The answers are borrowed from the map or from the arguments. */
+const char *name_map_db(const struct name_map *m, const char *db);
+void name_map_collection(const struct name_map *m, const char *db, const char *collection, const char **to_db,
+			 const char **to_collection);
+
 struct sink;
 
 struct sink_conf {
 	const struct target_conf *target;
-	uint64_t identity; /* see rewrite.h */
+	const struct name_map *names; /* borrowed while the sink is open; NULL: none */
+	uint64_t identity;            /* see rewrite.h */
 	int request_timeout_ms;
 	bool (*poll)(void *arg); /* true: end early */
 	void *poll_arg;
@@ -103,6 +122,9 @@ struct sink_ops {
 	void (*flush)(struct sink *s, const struct entry *e);
 };
 
-extern const struct sink_ops sink_replicate;
+extern const struct sink_ops sink_replicate; /* targets with ttMsgEnabled: false */
+extern const struct sink_ops sink_upsert;    /* ordinary targets (R28) */
+/* By the name of its table ("replicate", "upsert"); NULL: there is none. */
+const struct sink_ops *sink_select(const char *name);
 
 #endif

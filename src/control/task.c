@@ -115,7 +115,8 @@ struct flow_conf task_flow_conf(struct tasks *ts, const struct task_row *r, cons
 				  .dir = dir,
 				  .source_uuid = r->source_uuid,
 				  .target = r->target,
-				  .selection = &r->selection};
+				  .selection = &r->selection,
+				  .mode = "replicate"};
 }
 
 /* Without the mutex; t is busy. */

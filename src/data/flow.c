@@ -23,6 +23,8 @@ struct flow {
 	const struct conf *conf;
 	char *task_id, *dir, *target_name;
 	struct selection selection;
+	struct name_map names;
+	bool users;
 	struct target_conf *target;
 	struct journal *journal;
 	struct apply_store *store;
@@ -40,6 +42,7 @@ static struct selection selection_copy(const struct selection *s)
 	for (size_t i = 0; i < s->count; i++) {
 		copy.items[i].db = xstrdup(s->items[i].db);
 		copy.items[i].collection = xstrdup(s->items[i].collection);
+		copy.items[i].exclude = s->items[i].exclude;
 	}
 	return copy;
 }
@@ -51,6 +54,32 @@ static void selection_done(struct selection *s)
 		free(s->items[i].collection);
 	}
 	free(s->items);
+}
+
+static struct name_map names_copy(const struct name_map *m)
+{
+	struct name_map copy = {0};
+
+	if (!m)
+		return copy;
+	copy = (struct name_map){xcalloc(m->count, sizeof(*copy.items)), m->count};
+	for (size_t i = 0; i < m->count; i++)
+		copy.items[i] = (struct name_map_item){.db = xstrdup(m->items[i].db),
+						       .collection = xstrdup(m->items[i].collection),
+						       .to_db = xstrdup(m->items[i].to_db),
+						       .to_collection = xstrdup(m->items[i].to_collection)};
+	return copy;
+}
+
+static void names_done(struct name_map *m)
+{
+	for (size_t i = 0; i < m->count; i++) {
+		free(m->items[i].db);
+		free(m->items[i].collection);
+		free(m->items[i].to_db);
+		free(m->items[i].to_collection);
+	}
+	free(m->items);
 }
 
 /* "address:port": two spellings of one target share one clock of ticks (R22). */
@@ -191,6 +220,8 @@ static struct flow *flow_new(const struct flow_conf *conf)
 	f->task_id = xstrdup(conf->task_id);
 	f->dir = xstrdup(conf->dir);
 	f->selection = selection_copy(conf->selection);
+	f->names = names_copy(conf->names);
+	f->users = conf->users;
 	f->target = target_conf_copy(conf->target);
 	return f;
 }
@@ -228,10 +259,16 @@ static int open_applier(struct flow *f, const struct flow_conf *conf, bool pause
 {
 	int rc;
 
-	f->sink_ops = &sink_replicate;
+	f->sink_ops = sink_select(conf->mode);
+	if (!f->sink_ops)
+		return err_set(err, ERR_JOURNAL_NEWER,
+			       "the task's mode '%s' is not one that this version knows; install the version "
+			       "that made the task",
+			       conf->mode);
 	rc = f->sink_ops->open(
 		&f->sink,
 		&(struct sink_conf){.target = f->target,
+				    .names = &f->names,
 				    .identity = hash64(0, conf->source_uuid, strlen(conf->source_uuid)),
 				    .request_timeout_ms = f->conf->request_timeout_ms,
 				    .poll = applier_stopping,
@@ -332,6 +369,7 @@ void flow_close(struct flow *f)
 	journal_close(f->journal);
 	target_conf_free(f->target);
 	selection_done(&f->selection);
+	names_done(&f->names);
 	free(f->target_name);
 	free(f->task_id);
 	free(f->dir);

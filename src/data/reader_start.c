@@ -16,8 +16,8 @@
 #define TAIL_QUIET 10 /* reads of 100 ms without a message */
 #define TAIL_FIRST 64 /* records read from the end in search of a tick; grows by 8 */
 
-struct start {
-	struct start_channel {
+struct search {
+	struct search_channel {
 		char name[PCHANNEL_MAX];
 		cdc_ts tick; /* the last one; 0: the log holds none */
 		struct mq_id first, end;
@@ -28,7 +28,7 @@ struct start {
 };
 
 /* Reads [from, end) of one pchannel for its last tick. */
-static int scan_tail(struct reader *r, struct start *s, struct start_channel *ch, struct mq_id from,
+static int scan_tail(struct reader *r, struct search *s, struct search_channel *ch, struct mq_id from,
 		     struct err *err)
 {
 	struct position pos = {.next = from};
@@ -65,7 +65,7 @@ static int scan_tail(struct reader *r, struct start *s, struct start_channel *ch
 	return 0;
 }
 
-static int find_tick(struct reader *r, struct start *s, struct start_channel *ch, struct err *err)
+static int find_tick(struct reader *r, struct search *s, struct search_channel *ch, struct err *err)
 {
 	uint64_t back = TAIL_FIRST;
 	int rc;
@@ -87,7 +87,7 @@ static int find_tick(struct reader *r, struct start *s, struct start_channel *ch
 	return 0;
 }
 
-static struct start_channel *channel_of(struct start *s, const char *name)
+static struct search_channel *channel_of(struct search *s, const char *name)
 {
 	for (size_t i = 0; i < s->count; i++)
 		if (STREQ(s->channel[i].name, name))
@@ -99,7 +99,7 @@ static struct start_channel *channel_of(struct start *s, const char *name)
 }
 
 /* T0 over all pchannels that collections need which exist now; repeats until no new one turns up. */
-static int find_t0(struct reader *r, struct start *s, cdc_ts *ret, struct err *err)
+static int find_t0(struct reader *r, struct search *s, cdc_ts *ret, struct err *err)
 {
 	cdc_ts t0 = 1;
 
@@ -138,7 +138,7 @@ static int find_t0(struct reader *r, struct start *s, cdc_ts *ret, struct err *e
 	return 0;
 }
 
-static int join_at_t0(struct reader *r, const struct start_channel *ch, cdc_ts t0, struct err *err)
+static int join_at_t0(struct reader *r, const struct search_channel *ch, cdc_ts t0, struct err *err)
 {
 	struct position pos = {.ts = t0};
 	int rc;
@@ -173,7 +173,7 @@ static int join_replicate(struct reader *r, cdc_ts t0, struct err *err)
 
 int reader_start(struct reader *r, struct err *err)
 {
-	AUTO_FREE struct start *s = xcalloc(1, sizeof(*s));
+	AUTO_FREE struct search *s = xcalloc(1, sizeof(*s));
 	AUTO(arena_free) struct arena *arena = arena_new();
 	struct catalog_join *joins;
 	cdc_ts t0 = 0;

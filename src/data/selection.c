@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which collections a task wants. Pure; names compare byte by byte, "" is the database "default". */
+/*
+ * Which collections a task wants. Pure; names compare byte by byte, "" is the database "default". An
+ * exclusion goes before every inclusion, wherever it stands in the list.
+ */
 #include <cdc/flow.h>
 
 static const char *db_name(const char *db)
@@ -19,19 +22,34 @@ static bool matches(const char *pattern, const char *name)
 
 bool selection_wants(const struct selection *s, const char *db, const char *collection)
 {
-	for (size_t i = 0; i < s->count; i++)
-		if (matches(db_name(s->items[i].db), db_name(db)) &&
-		    matches(s->items[i].collection, collection))
-			return true;
-	return false;
+	bool wants = false;
+
+	for (size_t i = 0; i < s->count; i++) {
+		const struct selection_item *item = &s->items[i];
+
+		if (!matches(db_name(item->db), db_name(db)) || !matches(item->collection, collection))
+			continue;
+		if (item->exclude)
+			return false;
+		wants = true;
+	}
+	return wants;
 }
 
 bool selection_wants_db(const struct selection *s, const char *db)
 {
-	for (size_t i = 0; i < s->count; i++)
-		if (matches(db_name(s->items[i].db), db_name(db)))
-			return true;
-	return false;
+	bool wants = false;
+
+	for (size_t i = 0; i < s->count; i++) {
+		const struct selection_item *item = &s->items[i];
+
+		if (!matches(db_name(item->db), db_name(db)))
+			continue;
+		if (item->exclude && is_all(item->collection))
+			return false;
+		wants |= !item->exclude;
+	}
+	return wants;
 }
 
 /* Could one collection match both? "*" stands for names that do not exist yet, too. */

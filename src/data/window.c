@@ -19,15 +19,19 @@ void window_done(struct window *w)
 static bool has_own_time(const struct entry *e)
 {
 	switch (e->kind) {
-	case KIND_CREATE_DATABASE:
-	case KIND_DROP_DATABASE:
-	case KIND_CREATE_INDEX:
-	case KIND_DROP_INDEX:
-	case KIND_LOAD:
-	case KIND_RELEASE:
-		return false;
-	default:
+	case KIND_NONE:
+	case KIND_INSERT:
+	case KIND_DELETE:
+	case KIND_TICK:
+	case KIND_OTHER:
+	case KIND_CREATE_COLLECTION:
+	case KIND_DROP_COLLECTION:
+	case KIND_CREATE_PARTITION:
+	case KIND_DROP_PARTITION:
+	case KIND_FLUSH:
 		return true;
+	default:
+		return false;
 	}
 }
 

@@ -59,7 +59,7 @@ static void done(void)
 static int try_open(struct err *err)
 {
 	struct target_conf target = {.host = (char *)"127.0.0.1", .port = 1, .connect_timeout_ms = 100};
-	struct selection_item all = {(char *)"*", (char *)"*"};
+	struct selection_item all = {.db = (char *)"*", .collection = (char *)"*"};
 	struct selection selection = {&all, 1};
 	struct flow *f = NULL;
 	int rc = flow_open(&f,
@@ -68,7 +68,8 @@ static int try_open(struct err *err)
 					       .dir = dir,
 					       .source_uuid = "u",
 					       .target = &target,
-					       .selection = &selection},
+					       .selection = &selection,
+					       .mode = "replicate"},
 			   true, err);
 
 	flow_close(f);

@@ -108,7 +108,7 @@ static UNUSED struct rig *rig_new(void)
 	free(g->conf->source.etcd.meta_sub_path);
 	g->conf->source.etcd.root_path = xstrdup("by-dev");
 	g->conf->source.etcd.meta_sub_path = xstrdup("meta");
-	g->item = (struct selection_item){(char *)"*", (char *)"*"};
+	g->item = (struct selection_item){.db = (char *)"*", .collection = (char *)"*"};
 	g->selection = (struct selection){&g->item, 1};
 	g->options = (struct journal_options){
 		.segment_size = 1 << 20, .max_size = 1 << 30, .keep_s = 86400, .vfs = NULL};

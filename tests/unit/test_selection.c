@@ -11,7 +11,7 @@
 
 TEST(stars_want_everything)
 {
-	struct selection all = SELECTION({"*", "*"});
+	struct selection all = SELECTION({.db = "*", .collection = "*"});
 
 	CHECK(selection_wants(&all, "default", "a") && selection_wants(&all, "d", "b"));
 	CHECK(selection_wants_db(&all, "d"));
@@ -19,7 +19,7 @@ TEST(stars_want_everything)
 
 TEST(a_name_is_wanted_in_its_database_only)
 {
-	struct selection s = SELECTION({"default", "a"}, {"d", "*"});
+	struct selection s = SELECTION({.db = "default", .collection = "a"}, {.db = "d", .collection = "*"});
 
 	CHECK(selection_wants(&s, "default", "a") && !selection_wants(&s, "default", "b"));
 	CHECK(!selection_wants(&s, "default", "A") && !selection_wants(&s, "default", "aa"));
@@ -29,7 +29,8 @@ TEST(a_name_is_wanted_in_its_database_only)
 
 TEST(no_database_is_the_default_one)
 {
-	struct selection s = SELECTION({"", "a"}), n = SELECTION({"default", "b"});
+	struct selection s = SELECTION({.db = "", .collection = "a"}),
+			 n = SELECTION({.db = "default", .collection = "b"});
 
 	CHECK(selection_wants(&s, "default", "a") && selection_wants(&n, "", "b"));
 	CHECK(selection_wants(&n, NULL, "b") && selection_wants_db(&s, "default"));
@@ -37,7 +38,7 @@ TEST(no_database_is_the_default_one)
 
 TEST(an_empty_selection_wants_nothing)
 {
-	struct selection none = {0}, all = SELECTION({"*", "*"});
+	struct selection none = {0}, all = SELECTION({.db = "*", .collection = "*"});
 
 	CHECK(!selection_wants(&none, "default", "a") && !selection_wants_db(&none, "default"));
 	CHECK(!selection_overlaps(&none, &all) && !selection_overlaps(&all, &none));
@@ -45,9 +46,12 @@ TEST(an_empty_selection_wants_nothing)
 
 TEST(selections_overlap_when_one_collection_could_match_both)
 {
-	struct selection a = SELECTION({"default", "a"}), b = SELECTION({"default", "b"}),
-			 all = SELECTION({"*", "*"}), any_a = SELECTION({"*", "a"}),
-			 d = SELECTION({"d", "*"}), both = SELECTION({"x", "y"}, {"", "a"});
+	struct selection a = SELECTION({.db = "default", .collection = "a"}),
+			 b = SELECTION({.db = "default", .collection = "b"}),
+			 all = SELECTION({.db = "*", .collection = "*"}),
+			 any_a = SELECTION({.db = "*", .collection = "a"}),
+			 d = SELECTION({.db = "d", .collection = "*"}),
+			 both = SELECTION({.db = "x", .collection = "y"}, {.db = "", .collection = "a"});
 
 	CHECK(selection_overlaps(&a, &a) && !selection_overlaps(&a, &b));
 	CHECK(selection_overlaps(&a, &all) && selection_overlaps(&all, &b));
