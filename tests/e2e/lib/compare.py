@@ -3,7 +3,7 @@
 """Compares two Milvus servers: everything a client can see, down to each value of each row.
 
 Independent of the product: it asks both servers as any client would and shares no code with it.
-Compared are databases, collections, schemas, partitions, indexes, load states, and of every
+Compared are databases, collections, schemas, aliases, partitions, indexes, load states, and of every
 collection loaded on the source count(*) and all rows of all partitions with all fields. Rows of a
 collection that is not loaded cannot be read; of those the metadata is compared, and said so.
 
@@ -83,6 +83,7 @@ class Database:
             for params in ("type_params", "index_params"):
                 field[params] = {p["key"]: p.get("value") for p in field.get(params, [])}
         schema["properties"] = {p["key"]: p.get("value") for p in schema["properties"] or []}
+        schema["aliases"] = sorted(told.get("aliases", []))
         return schema
 
     def partitions(self, name: str) -> list[str]:
@@ -239,13 +240,23 @@ def compare_rows(
             a, b = next(source, None), next(target, None)
 
 
+def keyless(schema: dict[str, Any]) -> dict[str, Any]:
+    """Without the word that keys are generated: an ordinary target is given those of the source."""
+    told: dict[str, Any] = json.loads(json.dumps(schema))
+    for part in (told["schema"], *told["schema"].get("fields", [])):
+        for word in ("autoID", "auto_id"):
+            part.pop(word, None)
+    return told
+
+
 def compare_collection(
-    what: str, name: str, source: Database, target: Database, found: Differences
+    what: str, name: str, source: Database, target: Database, found: Differences, plain: bool
 ) -> tuple[int, int, str]:
     """Returns both counts and a line about the collection."""
     before = len(found)
     schema = source.schema(name)
-    found.check(what, schema, target.schema(name))
+    twin = target.schema(name)
+    found.check(what, keyless(schema) if plain else schema, keyless(twin) if plain else twin)
     partitions = source.partitions(name)
     found.check_names(f"{what} partition", partitions, target.partitions(name))
     found.check(f"{what} index", source.indexes(name), target.indexes(name))
@@ -276,7 +287,7 @@ def compare_collection(
 
 
 def compare(
-    source: Server, target: Server, only: list[str], rows: int | None, say: Callable[[str], None]
+    source: Server, target: Server, only: list[str], rows: int | None, plain: bool, say: Callable[[str], None]
 ) -> Differences:
     """One pass over everything; the returned list is empty if all is equal."""
     found = Differences()
@@ -293,7 +304,7 @@ def compare(
         if only:
             names = [[n for n in side if f"{db}.{n}" in only] for side in names]
         for name in found.check_names(f"collection in {db}:", *names):
-            rows_a, rows_b, line = compare_collection(f"{db}.{name}", name, *sides, found)
+            rows_a, rows_b, line = compare_collection(f"{db}.{name}", name, *sides, found, plain)
             totals[0] += rows_a
             totals[1] += rows_b
             say(line)
@@ -306,12 +317,12 @@ def compare(
 
 
 def attempt(
-    source: Server, target: Server, only: list[str], rows: int | None
+    source: Server, target: Server, only: list[str], rows: int | None, plain: bool
 ) -> tuple[list[str], Differences]:
     """A comparison and its lines. A server that does not answer is a difference, too."""
     lines: list[str] = []
     try:
-        return lines, compare(source, target, only, rows, lines.append)
+        return lines, compare(source, target, only, rows, plain, lines.append)
     except Exception as error:  # pymilvus lets many kinds through
         return lines, Differences([f"cannot compare: {type(error).__name__}: {error}"])
 
@@ -328,6 +339,10 @@ def main() -> int:
         help="read what the target has; needed where only replication moves its clock",
     )
     parser.add_argument(
+        "--plain-target", action="store_true",
+        help="an ordinary target, written by upserts: generated keys are given keys there",
+    )
+    parser.add_argument(
         "--only", action="append", default=[], metavar="DB.COLLECTION", help="may be repeated"
     )
     parser.add_argument(
@@ -342,7 +357,7 @@ def main() -> int:
     target = Server("target", args.target, args.target_eventually)
     deadline = time.monotonic() + args.timeout
     while True:
-        lines, found = attempt(source, target, args.only, args.rows)
+        lines, found = attempt(source, target, args.only, args.rows, args.plain_target)
         if not found or time.monotonic() >= deadline:
             break
         BETWEEN_LOOKS.wait(0.3)  # the loop ends by equality or deadline
