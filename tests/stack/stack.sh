@@ -19,6 +19,10 @@
 #   CDC_PARTS        cache folder, see parts.sh
 #   TARGET_TT        false: the target takes replicated messages; true: an ordinary Milvus (false)
 #   TARGET_CHANNELS  number of physical channels of the target (4)
+#   TARGET_AUTH, SOURCE_AUTH
+#                    true: that Milvus wants a user; there is root with the password Milvus (false)
+#   TARGET_PASSWORD, SOURCE_PASSWORD
+#                    root's password, for the look at its health when a test has changed it (Milvus)
 #
 # `up` re-uses what runs under that number: whoever wants a stack alone takes a number (or a
 # CDC_STACK_DIR and a number) of which `status` says that all of it is stopped.
@@ -26,7 +30,8 @@
 # A Milvus that was restarted answers before its collections are loaded again, and until they are
 # flushed and it is started once more it may show less than all of the rows not flushed before.
 #
-# The last two are remembered in the run folder, so a later `start target` need not repeat them.
+# What a server was started with is remembered in the run folder: a later `start target` need not
+# repeat it.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -119,7 +124,13 @@ port_free() { ! (exec 3<>"/dev/tcp/$host/${port[$1]}") 2>/dev/null; }
 gone() { ! pid_of "$1" >/dev/null; }
 healthy_or_gone() { healthy "$1" || gone "$1"; }
 
-get() { curl -fsS --noproxy '*' -m 3 "http://$host:$1" 2>/dev/null; }
+get() # PORT/PATH [CURL-OPTION...]
+{
+	local path=$1
+
+	shift
+	curl -fsS --noproxy '*' -m 3 "$@" "http://$host:$path" 2>/dev/null
+}
 
 healthy() # PART
 {
@@ -129,7 +140,8 @@ healthy() # PART
 	# the health page first; then a real call through proxy and root coordinator
 	source | target)
 		[ "$(get $((port[$1] + 1))/healthz)" = OK ] &&
-			[[ $(get "${port[$1]}/v1/vector/collections") == '{"code":200,'* ]]
+			[[ $(get "${port[$1]}/v1/vector/collections" \
+				-H "Authorization: Bearer root:$(setting "${1^^}_PASSWORD" Milvus)") == '{"code":200,'* ]]
 		;;
 	esac
 }
@@ -246,6 +258,7 @@ milvus_settings() # PART: path=value lines, put into the server's own template
 	dataCoord.ip=$host
 	dataNode.ip=$host
 	EOF
+	echo "common.security.authorizationEnabled=$(setting "${1^^}_AUTH" false)"
 	if [ "$1" = source ]; then
 		cat <<-EOF
 		mq.type=kafka
@@ -356,11 +369,13 @@ kill_parts() # PART...
 
 up()
 {
-	local name source_job
+	local name part source_job
 
-	for name in TARGET_TT TARGET_CHANNELS; do
-		if ! gone target && [ "$(cat "$run/$name")" != "${!name:-$(cat "$run/$name")}" ]; then
-			die "the target runs with $name=$(cat "$run/$name"); stop it first"
+	for name in TARGET_TT TARGET_CHANNELS TARGET_AUTH SOURCE_AUTH; do
+		part=${name%%_*}
+		part=${part,,}
+		if ! gone "$part" && [ "$(cat "$run/$name")" != "${!name:-$(cat "$run/$name")}" ]; then
+			die "the $part runs with $name=$(cat "$run/$name"); stop it first"
 		fi
 	done
 	"$here/parts.sh"
