@@ -61,7 +61,7 @@ int ddl_send_drop(struct ddl *d, const struct buf *msg, struct err *err)
 	struct pb_bytes bytes = {msg->data, msg->len};
 	const struct target_collection *c = d->twin;
 
-	for (size_t i = 0; i < c->channel_count; i++) {
+	for (size_t i = 0; d->sink->send && i < c->channel_count; i++) {
 		const char *pchannel = c->channels[i].target_pchannel;
 		bool sent = false;
 		int rc;
@@ -139,10 +139,17 @@ static int drop_database(struct ddl *d, const char *db, struct err *err)
 
 /* --- dispatch ------------------------------------------------------------------------------------ */
 
+/* Of a database's own entry. */
+static const char *source_db(const struct ddl *d)
+{
+	const Mv__DatabaseInfo *info = d->body->database;
+
+	return info && *info->name ? info->name : d->body->db_name;
+}
+
 static int apply(struct ddl *d, struct err *err)
 {
-	const char *db =
-		d->body->database && *d->body->database->name ? d->body->database->name : d->body->db_name;
+	const char *db = name_map_db(d->sink->names, source_db(d));
 
 	switch (d->entry->kind) {
 	case KIND_CREATE_DATABASE:

@@ -23,7 +23,18 @@
 struct sink_ddl {
 	struct milvus *milvus;  /* borrowed */
 	struct object_map *map; /* borrowed; changed by the calls */
-	/* Sends serialized messages to one target pchannel without a tick (drop messages). */
+	/*
+	 * Names on the target of what is created or renamed; NULL: the source's. Later steps use the
+	 * names that the map has stored.
+	 */
+	const struct name_map *names;
+	/*
+	 * An ordinary target (R28): rows go by name and primary key. Collections are made with autoID
+	 * off, so that IDs are kept; shard counts and field IDs need not be equal, vchannels are not paired.
+	 */
+	bool plain;
+	/* Sends serialized messages to one target pchannel without a tick (drop messages). NULL: none
+	 * are sent; an ordinary target ends its consumers by itself. */
 	int (*send)(void *arg, const char *pchannel, const struct pb_bytes *msgs, size_t n, cdc_ts ts,
 		    struct err *err);
 	void *send_arg;

@@ -179,6 +179,7 @@ static void twin_of(void *arg, const struct target_collection *c)
 static int check_adoption(struct ddl *d, const struct adoption *a, struct err *err)
 {
 	struct twin_search s = {.source_id = d->entry->collection_id, .target_id = a->have->collection_id};
+	bool plain = d->sink->plain;
 	AUTO_BUF struct buf diff = {0};
 
 	object_map_each(d->sink->map, twin_of, &s);
@@ -189,7 +190,7 @@ static int check_adoption(struct ddl *d, const struct adoption *a, struct err *e
 			"%" PRId64
 			" of that name, whose drop has not been applied; resume or drop that one first",
 			a->db, a->name, s.found);
-	ddl_schema_diff(a->schema, a->info->shards_num, a->have, &diff);
+	ddl_schema_diff(a->schema, a->info->shards_num, plain, a->have, &diff);
 	if (diff.len)
 		return err_set(err, ERR_TARGET_SCHEMA,
 			       "collection %s.%s exists on the target with another schema: %s", a->db,
@@ -199,15 +200,15 @@ static int check_adoption(struct ddl *d, const struct adoption *a, struct err *e
 
 int ddl_create_collection(struct ddl *d, struct err *err)
 {
-	struct adoption a = {.info = d->body->collection, .db = ddl_db(d->body->db_name)};
+	struct adoption a = {.info = d->body->collection};
 	struct target_collection c = {.source_id = d->entry->collection_id};
 	int rc;
 
 	if (!a.info || !a.info->schema || !*a.info->schema->name)
 		return err_set(err, ERR_JOURNAL_BAD,
 			       "journal entry %" PRId64 ": a collection without a schema", d->entry->seq);
-	a.name = a.info->schema->name;
-	a.schema = ddl_target_schema(a.info, a.name, d->arena);
+	name_map_collection(d->sink->names, d->body->db_name, a.info->schema->name, &a.db, &a.name);
+	a.schema = ddl_target_schema(a.info, a.name, d->sink->plain, d->arena);
 	if ((rc = milvus_describe(d->milvus, a.db, a.name, d->arena, &a.have, err)) < 0 ||
 	    (!a.have && (rc = create(d, &a, err)) < 0) || (rc = check_adoption(d, &a, err)) < 0 ||
 	    (rc = milvus_show_partitions(d->milvus, a.db, a.name, d->arena, &a.partitions, err)) < 0)
@@ -215,7 +216,8 @@ int ddl_create_collection(struct ddl *d, struct err *err)
 	c.target_id = a.have->collection_id;
 	c.db = (char *)a.db;
 	c.name = (char *)a.name;
-	if ((rc = pair_channels(d, &a, &c, err)) < 0 || (rc = pair_partitions(d, &a, &c, err)) < 0)
+	if ((!d->sink->plain && (rc = pair_channels(d, &a, &c, err)) < 0) ||
+	    (rc = pair_partitions(d, &a, &c, err)) < 0)
 		return rc;
 	ddl_keep(d, &c);
 	return 0;

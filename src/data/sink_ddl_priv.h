@@ -52,12 +52,14 @@ int ddl_drop_collection(struct ddl *d, struct err *err);
 int ddl_create_partition(struct ddl *d, struct err *err);
 int ddl_drop_partition(struct ddl *d, struct err *err);
 
-/* The source's schema as a CreateCollection request takes it; in the arena. */
-Mv__CollectionSchema *ddl_target_schema(const Mv__CollectionInfo *c, const char *name, struct arena *arena);
+/* The source's schema as a CreateCollection request takes it; in the arena. keep_ids: with autoID off. */
+Mv__CollectionSchema *ddl_target_schema(const Mv__CollectionInfo *c, const char *name, bool keep_ids,
+					struct arena *arena);
 /* The partition key's partitions ("_default_<n>") among the names; 0 without a partition key. */
 size_t ddl_key_partitions(const Mv__CollectionSchema *schema, Mv__PartitionInfo *const *p, size_t n);
-/* Differences of a wanted schema and what the target has, in words; empty: none. */
-void ddl_schema_diff(const Mv__CollectionSchema *want, int shards, const Mv__DescribeCollectionResponse *have,
-		     struct buf *ret);
+/* Differences of a wanted schema and what the target has, in words; empty: none. by_name: rows do not
+ * depend on field IDs and shards, these may differ. */
+void ddl_schema_diff(const Mv__CollectionSchema *want, int shards, bool by_name,
+		     const Mv__DescribeCollectionResponse *have, struct buf *ret);
 
 #endif

@@ -23,7 +23,8 @@ static int by_id(const void *a, const void *b)
 	return ((*x)->field_id > (*y)->field_id) - ((*x)->field_id < (*y)->field_id);
 }
 
-Mv__CollectionSchema *ddl_target_schema(const Mv__CollectionInfo *c, const char *name, struct arena *arena)
+Mv__CollectionSchema *ddl_target_schema(const Mv__CollectionInfo *c, const char *name, bool keep_ids,
+					struct arena *arena)
 {
 	static const Mv__CollectionSchema none = MV__COLLECTION_SCHEMA__INIT;
 	const Mv__CollectionSchema *from = c->schema ? c->schema : &none;
@@ -31,6 +32,7 @@ Mv__CollectionSchema *ddl_target_schema(const Mv__CollectionInfo *c, const char 
 
 	s->name = arena_strdup(arena, name);
 	s->db_name = (char *)protobuf_c_empty_string; /* the request says it */
+	s->auto_id = s->auto_id && !keep_ids;
 	s->n_fields = 0;
 	s->fields = arena_alloc(arena, (from->n_fields + 1) * sizeof(*s->fields));
 	for (size_t i = 0; i < from->n_fields; i++) {
@@ -44,6 +46,7 @@ Mv__CollectionSchema *ddl_target_schema(const Mv__CollectionInfo *c, const char 
 			continue;
 		f = arena_dup(arena, from->fields[i], sizeof(*f));
 		f->state = 0;
+		f->auto_id = f->auto_id && !keep_ids;
 		s->fields[s->n_fields++] = f;
 	}
 	qsort(s->fields, s->n_fields, sizeof(*s->fields), by_id);
@@ -186,9 +189,9 @@ static void diff_flag(struct buf *b, const char *field, const char *what, bool w
 }
 
 static void diff_field(struct buf *b, const Mv__CollectionSchema *ws, const Mv__FieldSchema *want,
-		       const Mv__CollectionSchema *hs, const Mv__FieldSchema *have)
+		       const Mv__CollectionSchema *hs, const Mv__FieldSchema *have, bool by_name)
 {
-	if (want->field_id != have->field_id)
+	if (!by_name && want->field_id != have->field_id)
 		differ(b, "field %s: its ID is %" PRId64 ", on the target %" PRId64, want->name,
 		       want->field_id, have->field_id);
 	if (want->data_type != have->data_type)
@@ -237,12 +240,12 @@ static void diff_functions(struct buf *b, const Mv__CollectionSchema *want, cons
 	}
 }
 
-void ddl_schema_diff(const Mv__CollectionSchema *want, int shards, const Mv__DescribeCollectionResponse *have,
-		     struct buf *ret)
+void ddl_schema_diff(const Mv__CollectionSchema *want, int shards, bool by_name,
+		     const Mv__DescribeCollectionResponse *have, struct buf *ret)
 {
 	const Mv__CollectionSchema *s = have->schema;
 
-	if ((size_t)shards != have->n_virtual_channel_names)
+	if (!by_name && (size_t)shards != have->n_virtual_channel_names)
 		differ(ret, "%d shards, on the target %zu", shards, have->n_virtual_channel_names);
 	if (want->enable_dynamic_field != s->enable_dynamic_field)
 		differ(ret, "dynamic fields are %s, on the target %s",
@@ -252,7 +255,7 @@ void ddl_schema_diff(const Mv__CollectionSchema *want, int shards, const Mv__Des
 		const Mv__FieldSchema *f = user_field(s, want->fields[i]->name);
 
 		if (f)
-			diff_field(ret, want, want->fields[i], s, f);
+			diff_field(ret, want, want->fields[i], s, f, by_name);
 		else
 			differ(ret, "field %s (%s) is missing on the target", want->fields[i]->name,
 			       TYPE_NAME(want->fields[i]->data_type));

@@ -197,6 +197,7 @@ static int replicate_ddl(struct sink *s, const struct entry *e, cdc_ts out_ts, s
 {
 	struct sink_ddl d = {.milvus = s->milvus,
 			     .map = s->map,
+			     .names = s->conf.names,
 			     .send = send_raw,
 			     .send_arg = s,
 			     .note = s->conf.note,
