@@ -4,7 +4,7 @@
 
     run.py FOLDER [SUBSTRING...]
 
-Test files are [bcf]*.py in this folder, in order of name; tests are functions called test_*, in order of
+Test files are [a-z][0-9]*.py in this folder, in order of name; tests are functions called test_*, in order of
 definition, and get the shared Cdc. Prints TAP; a failed test does not stop the run. FOLDER: work files.
 """
 
@@ -24,7 +24,7 @@ def main() -> int:
     only = sys.argv[2:]
     cdc = Cdc(Path(sys.argv[1]))
     count = failed = 0
-    for path in sorted(HERE.glob("[bcf]*.py")):
+    for path in sorted(HERE.glob("[a-z][0-9]*.py")):
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)
