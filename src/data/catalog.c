@@ -79,32 +79,6 @@ void map_free(struct map *m, void (*fn)(struct node *n))
 
 /* --- objects --- */
 
-uint64_t item_hash(enum item_kind kind, int64_t parent, int64_t id)
-{
-	return hash64((uint64_t)kind, (int64_t[2]){parent, id}, 2 * sizeof(int64_t));
-}
-
-struct item *item_find(const struct catalog *c, enum range range, enum item_kind kind, int64_t parent,
-		       int64_t id)
-{
-	struct node *n = map_first(&c->ranges[range], item_hash(kind, parent, id));
-
-	for (; n; n = map_next(n)) {
-		struct item *it = OBJECT_OF(struct item, node, n);
-
-		if (it->kind == kind && it->parent == parent && it->id == id)
-			return it;
-	}
-	return NULL;
-}
-
-void item_free(struct item *it)
-{
-	free(it->name);
-	free(it->data);
-	free(it);
-}
-
 struct coll *coll_find(const struct catalog *c, int64_t id)
 {
 	struct node *n = map_first(&c->colls, item_hash(ITEM_COLLECTION, 0, id));

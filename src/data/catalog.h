@@ -27,6 +27,7 @@ struct catalog_conf {
 	bool (*wanted)(void *arg, const char *db, const char *collection);
 	bool (*wanted_db)(void *arg, const char *db); /* create/drop of the database itself */
 	void *arg;
+	bool users;        /* users, roles and grants are read, too */
 	struct etcd *etcd; /* borrowed */
 };
 struct catalog *catalog_new(const struct catalog_conf *conf);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The catalog's insides, shared by its files: catalog.c (objects and questions about them),
- * catalog_etcd.c and catalog_fields.c (fence: etcd -> seen), catalog_plan.c (seen minus known -> DDL)
- * and catalog_known.c (known state: tentative changes, rows, drops).
+ * catalog_etcd.c, catalog_items.c and catalog_fields.c (fence: etcd -> seen), catalog_plan.c (seen minus
+ * known -> DDL) and catalog_known.c (known state: tentative changes, rows, drops).
  *
  * Invariants: `seen` changes only in a fence, and only after all answers of that fence were found
  * good (R6); `known` changes only through known_set(), which remembers what to go back to. Whatever
@@ -37,32 +37,45 @@ struct node *map_next(const struct node *n);              /* of the same hash */
 void map_free(struct map *m, void (*fn)(struct node *n)); /* fn may be NULL */
 
 /* The prefixes that a fence reads. */
-enum range { RANGE_DATABASE, RANGE_PARTITIONS, RANGE_INDEX, RANGE_LOAD, RANGE_COUNT };
+enum range {
+	RANGE_DATABASE, /* with collections and aliases */
+	RANGE_PARTITIONS,
+	RANGE_INDEX,
+	RANGE_LOAD,
+	RANGE_PARTITION_LOAD,
+	RANGE_ACCESS, /* users, roles and grants; only if catalog_conf.users */
+	RANGE_COUNT
+};
 enum item_kind {
 	ITEM_COLLECTION,
 	ITEM_PARTITION,
 	ITEM_INDEX,
 	ITEM_LOAD,
+	ITEM_PARTITION_LOAD,
 	ITEM_OF_COLLECTION,
 	ITEM_DB,
+	ITEM_ALIAS,
+	ITEM_ACCESS,
 	ITEM_OTHER
 };
 enum object_state { STATE_CREATED = 0, STATE_CREATING = 1, STATE_DROPPING = 2, STATE_DROPPED = 3 };
 enum db_state { DB_CREATING = 2, DB_DROPPING = 3, DB_DROPPED = 4 };
 
-/* One key of etcd. Its string is not kept: kind, parent and id say the same. */
+/* One key of etcd. Where kind, parent and id say the same as its string, that is not kept. */
 struct item {
 	struct node node;           /* first: in catalog.ranges[] */
 	struct item *next, **pprev; /* list of its collection; not of databases and others */
 	enum item_kind kind;
 	bool gone; /* a tombstone, or an index marked deleted */
 	int32_t state;
-	int64_t parent, id; /* COLLECTION: db, itself; DB: 0, itself; OTHER: 0, hash of the key */
+	int64_t parent, id; /* COLLECTION: db, itself; DB: 0, itself; ALIAS: db, 0; ACCESS, OTHER: 0, 0 */
+	char *key;          /* ALIAS: its name; ACCESS, OTHER: the key after the range's prefix; else NULL */
+	int64_t target;     /* ALIAS: its collection */
 	cdc_ts created;
 	int64_t revision;
 	uint32_t round; /* of the last whole reading of its range */
 	char *name;
-	uint8_t *data; /* the value */
+	uint8_t *data; /* the value; not of OTHER */
 	size_t size;
 };
 
@@ -165,7 +178,8 @@ struct catalog {
 	cdc_ts fenced;
 	cdc_ts source_time; /* no smaller than any timestamp given out before the last fence */
 	uint32_t round;
-	bool stale; /* a fence broke off half-way: read everything again, derive nothing */
+	bool access_dirty; /* an item of RANGE_ACCESS changed, appeared or went */
+	bool stale;        /* a fence broke off half-way: read everything again, derive nothing */
 	struct arena *scratch;
 
 	/* known */
@@ -193,10 +207,6 @@ struct coll *coll_get(struct catalog *c, int64_t id); /* makes it */
 void coll_free(struct coll *k);
 struct db *db_find(const struct catalog *c, int64_t id);
 struct db *db_get(struct catalog *c, int64_t id);
-struct item *item_find(const struct catalog *c, enum range range, enum item_kind kind, int64_t parent,
-		       int64_t id);
-uint64_t item_hash(enum item_kind kind, int64_t parent, int64_t id);
-void item_free(struct item *it);
 void coll_dirty(struct catalog *c, struct coll *k);
 void db_dirty(struct catalog *c, struct db *d);
 /* Recomputes all that follows from seen and known of a collection. */
@@ -220,6 +230,20 @@ bool db_to_create(const struct catalog *c, const struct db *d);
 bool db_to_drop(const struct catalog *c, const struct db *d);
 bool has_id(const int64_t *sorted, size_t n, int64_t id);
 int by_id(const void *a, const void *b); /* qsort of int64_t */
+
+/* catalog_items.c */
+const char *catalog_range_path(enum range range); /* below <root>; ends with '/' */
+uint64_t item_hash(enum item_kind kind, int64_t parent, int64_t id);
+struct item *item_find(const struct catalog *c, enum range range, enum item_kind kind, int64_t parent,
+		       int64_t id);
+struct item *item_named(const struct catalog *c, enum range range, enum item_kind kind, int64_t parent,
+			const char *name);
+struct item *item_of_key(const struct catalog *c, enum range range, const char *key); /* the whole key */
+void item_free(struct item *it);
+/* Takes changed values; SOURCE_FORMAT names the key. */
+int items_apply(struct catalog *c, enum range range, const struct etcd_range *r, struct err *err);
+/* Removes what is not among the keys. */
+void items_sweep(struct catalog *c, enum range range, const struct etcd_range *keys);
 
 /* catalog_fields.c */
 bool etcd_tombstone(const struct etcd_kv *kv);
