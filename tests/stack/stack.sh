@@ -23,6 +23,8 @@
 #                    true: that Milvus wants a user; there is root with the password Milvus (false)
 #   TARGET_PASSWORD, SOURCE_PASSWORD
 #                    root's password, for the look at its health when a test has changed it (Milvus)
+#   SECURE_DIR, TARGET_TLS, ETCD_TLS, KAFKA_SECURE
+#                    certificates and more listeners, see secure.sh
 #
 # `up` re-uses what runs under that number: whoever wants a stack alone takes a number (or a
 # CDC_STACK_DIR and a number) of which `status` says that all of it is stopped.
@@ -61,6 +63,8 @@ die()
 	echo "stack.sh: $*" >&2
 	exit 1
 }
+
+. "$here/secure.sh"
 
 # --- processes -----------------------------------------------------------------------------------
 
@@ -129,7 +133,7 @@ get() # PORT/PATH [CURL-OPTION...]
 	local path=$1
 
 	shift
-	curl -fsS --noproxy '*' -m 3 "$@" "http://$host:$path" 2>/dev/null
+	curl -fsS --noproxy '*' -m 3 "$@" "$host:$path" 2>/dev/null
 }
 
 healthy() # PART
@@ -140,8 +144,7 @@ healthy() # PART
 	# the health page first; then a real call through proxy and root coordinator
 	source | target)
 		[ "$(get $((port[$1] + 1))/healthz)" = OK ] &&
-			[[ $(get "${port[$1]}/v1/vector/collections" \
-				-H "Authorization: Bearer root:$(setting "${1^^}_PASSWORD" Milvus)") == '{"code":200,'* ]]
+			[[ $(collections_of "$1") == '{"code":200,'* ]]
 		;;
 	esac
 }
@@ -179,9 +182,10 @@ setting() # NAME DEFAULT: the environment's value, else the remembered one, else
 start_etcd() # PART
 {
 	local client=http://$host:${port[$1]} peer=http://$host:${port[$1-peer]}
+	local etcd_options=(--listen-client-urls "$client" --advertise-client-urls "$client")
 
-	launch "$1" etcd --name "$1" --data-dir "$run/$1/data" \
-		--listen-client-urls "$client" --advertise-client-urls "$client" \
+	[ "$1-$(etcd_tls)" = source-etcd-0 ] || [ "$1" = target-etcd ] || etcd_tls_options "$client"
+	launch "$1" etcd --name "$1" --data-dir "$run/$1/data" "${etcd_options[@]}" \
 		--listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" \
 		--initial-cluster "$1=$peer"
 }
@@ -217,6 +221,10 @@ start_kafka()
 	log.retention.ms=-1
 	log.cleaner.dedupe.buffer.size=4194304
 	EOF
+	if [ "$(setting KAFKA_SECURE false)" = true ]; then
+		kafka_secure_properties | sed -i -e '/^\(advertised\.\)\?listeners=/d' -e '$r /dev/stdin' \
+			"$dir/server.properties"
+	fi
 	if [ ! -e "$dir/data/meta.properties" ]; then
 		"${java[@]}" kafka.tools.StorageTool format -t bWlsdnVzLWNkYy1zdGFjaw \
 			-c "$dir/server.properties" >>"$dir/log" 2>&1 ||
@@ -230,7 +238,7 @@ milvus_settings() # PART: path=value lines, put into the server's own template
 	local dir=$run/$1 at=${port[$1]}
 
 	cat <<-EOF
-	etcd.endpoints=$host:${port[$1-etcd]}
+	etcd.endpoints=$host:$(etcd_port_of "$1")
 	etcd.use.embed=false
 	etcd.data.dir=$dir/etcd-unused
 	localStorage.path=$dir/data
@@ -258,7 +266,7 @@ milvus_settings() # PART: path=value lines, put into the server's own template
 	dataCoord.ip=$host
 	dataNode.ip=$host
 	EOF
-	echo "common.security.authorizationEnabled=$(setting "${1^^}_AUTH" false)"
+	milvus_secure_settings "$1"
 	if [ "$1" = source ]; then
 		cat <<-EOF
 		mq.type=kafka
@@ -323,6 +331,7 @@ start_milvus() # PART
 	fi
 	# A clean environment: Milvus takes any variable for a setting.
 	launch "$1" env -i PATH="$PATH" HOME="$dir" LD_LIBRARY_PATH="$from/bin" \
+		$(http_port_of "$1") \
 		MILVUSCONF="$dir/config/" METRICS_PORT=$((port[$1] + 1)) DEPLOY_MODE=STANDALONE \
 		"$from/bin/milvus" run standalone -alias "cdc-$stack-$1"
 }
@@ -343,10 +352,12 @@ start() # PART: starts it unless it runs, does not wait
 
 stop() # PART...: asks all, waits, insists
 {
-	local part
+	local part pid
 
 	for part; do
-		gone "$part" || { send TERM "$part" && send CONT "$part"; }
+		pid=$(pid_of "$part") || continue
+		kill -TERM "$pid"
+		kill -CONT "$pid" 2>/dev/null || true # it may have ended at once
 	done
 	for part; do
 		if ! wait_for 30 gone "$part"; then
