@@ -34,15 +34,16 @@ struct start_point {
 	int64_t time_ms; /* TIME: unix ms */
 	struct start_position {
 		char vchannel[PCHANNEL_MAX + 32]; /* of the source */
-		struct mq_id id;
-		cdc_ts ts; /* rows at or below it are not wanted */
+		uint8_t id[64];                   /* as the source's queue writes a message ID (Kafka: 8 bytes) */
+		size_t id_size;
+		cdc_ts ts; /* rows at or below it are not wanted; 0: all from there on are */
 	} * positions;     /* POSITIONS: one a vchannel */
 	size_t count;
 };
 struct start {
 	struct start_point all;
-	struct start_item { /* collections that begin elsewhere */
-		char *db, *collection;
+	struct start_item {            /* collections that begin elsewhere; the closest name counts */
+		char *db, *collection; /* "*" or a name */
 		struct start_point at;
 	} * items;
 	size_t count;
@@ -72,7 +73,9 @@ int flow_same_cluster(const struct conf *conf, const struct target_conf *t, cons
 /*
  * Makes the folder of a new task: takes the start T0 (R3) from the running source and journals what
  * exists as the first cut. Everything the source acknowledges after this returns is replicated.
- * Blocks <= ~10 s; leaves nothing behind on failure. SOURCE_LOST, POSITION_GONE, JOURNAL_IO ...
+ * Blocks <= ~10 s; leaves nothing behind on failure. SOURCE_LOST, JOURNAL_IO ...; POSITION_GONE: the
+ * source's log does not reach back to the start that was asked for; INVALID: that start is of no
+ * collection there is.
  */
 int flow_create(const struct flow_conf *conf, struct err *err);
 /* Opens an existing folder; the one recovery path. No network I/O, threads not started. */

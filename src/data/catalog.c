@@ -449,6 +449,11 @@ size_t catalog_joins(struct catalog *c, cdc_ts watermark, struct arena *arena, s
 			}
 			joins[n] = (struct catalog_join){.collection_id = k->id,
 							 .pchannel = info->physical_channel_names[p],
+							 .vchannel = p < info->n_virtual_channel_names
+									     ? info->virtual_channel_names[p]
+									     : "",
+							 .db = db_name(c, k->info->parent),
+							 .name = k->info->name,
 							 .created = k->info->created};
 			join_start(info, p, &joins[n++]);
 		}

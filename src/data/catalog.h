@@ -57,12 +57,37 @@ int64_t catalog_revision(const struct catalog *c);
 struct catalog_join {
 	int64_t collection_id;
 	const char *pchannel;
+	const char *vchannel; /* "" when not given */
+	const char *db, *name;
 	const uint8_t *start; /* start position bytes of that pchannel; NULL: not given */
 	size_t start_size;
 	cdc_ts created;
 };
 /* Every (collection, pchannel) of wanted, Created, not yet journaled collections created <= watermark. */
 size_t catalog_joins(struct catalog *c, cdc_ts watermark, struct arena *arena, struct catalog_join **ret);
+
+/*
+ * Which rows of a collection the task wants (start points): not those at or below `since`; of shards
+ * that are named, not those before `from` or at or below their own `since`. Kept in the state row.
+ */
+struct catalog_since {
+	int64_t collection_id;
+	cdc_ts since;
+	const struct catalog_shard {
+		const char *vchannel;
+		cdc_ts since;
+		struct mq_id from;
+	} * shards;
+	size_t shard_count;
+};
+/*
+ * For the first cut alone, before catalog_plan(): all that exists at `now` (fenced) is created in it,
+ * though the cut ends earlier. The list is borrowed until the commit; collections that are not in it
+ * want all rows.
+ */
+void catalog_start_at(struct catalog *c, cdc_ts now, const struct catalog_since *list, size_t n);
+/* False: the row is before the start of its (LIVE) collection. */
+bool catalog_wants_row(struct catalog *c, const struct record *row);
 
 /* DDL of one cut. Entries have ts in (prev, watermark], are sorted, and live in the arena. */
 struct catalog_plan {

@@ -60,6 +60,7 @@ struct known *known_new(struct catalog *c, const Jr__KnownCollection *msg)
 	k->name = xstrdup(info && info->schema && info->schema->name ? info->schema->name : "");
 	if (k->state == KNOWN_LIVE && info) {
 		known_pchans(c, k, info);
+		since_take(k, msg);
 		k->live = xcalloc(ddl->n_partitions, sizeof(int64_t));
 		for (size_t i = 0; i < ddl->n_partitions; i++)
 			k->live[k->live_count++] = ddl->partitions[i]->partition_id;
@@ -103,6 +104,7 @@ void known_free(struct known *k)
 	free(k->live);
 	free(k->dropped);
 	free(k->pchans);
+	since_free(k);
 	free(k->row);
 	free(k);
 }
@@ -263,6 +265,7 @@ void catalog_commit(struct catalog *c)
 	c->touched_dbs = NULL;
 	if (c->source.set)
 		c->source.stored = true;
+	since_done(c);
 	clean_dirty(c);
 }
 

@@ -46,8 +46,9 @@ struct planned {
 struct plan {
 	struct catalog *c;
 	cdc_ts prev, watermark;
-	bool existed; /* T0 */
-	bool idle;    /* one step above prev: nothing is read, no record can come */
+	cdc_ts exists; /* what was created up to there is: the watermark, in the first cut perhaps later */
+	bool existed;  /* T0 */
+	bool idle;     /* one step above prev: nothing is read, no record can come */
 	struct arena *arena;
 	struct planned *v;
 	size_t n, cap;
@@ -87,9 +88,10 @@ static int planned_cmp(const void *pa, const void *pb)
 	return a->object < b->object ? -1 : a->object > b->object;
 }
 
+/* Into the cut; above its end is only what the first one creates early (catalog_start_at). */
 static cdc_ts raised(const struct plan *p, cdc_ts ts)
 {
-	return ts <= p->prev ? p->prev + 1 : ts;
+	return ts <= p->prev ? p->prev + 1 : ts > p->watermark ? p->watermark : ts;
 }
 
 /* A moment before ts, if there is one in this cut; else ts itself, and the rank decides. */
@@ -313,7 +315,7 @@ static bool plan_partitions(struct plan *p, struct coll *k, Jr__KnownCollection 
 	for (size_t i = 0; i < n; i++) {
 		if (!partition_is_new(k, v[i]))
 			continue;
-		if (v[i]->created > p->watermark) {
+		if (v[i]->created > p->exists) {
 			k->again = true;
 			continue;
 		}
@@ -444,7 +446,7 @@ static void find_creation(struct plan *p, struct coll *k)
 	k->create_ts = 0;
 	k->planned = true;
 	k->again = false;
-	if (!coll_to_create(p->c, k, p->watermark))
+	if (!coll_to_create(p->c, k, p->exists))
 		return;
 	k->create_ts = raised(p, k->info->created);
 	if (!d->first || d->first > k->create_ts)
@@ -491,13 +493,14 @@ static void create_collection(struct plan *p, struct coll *k)
 	for (size_t i = 0; i < n; i++) {
 		if (v[i]->gone || v[i]->state != STATE_CREATED || v[i]->created <= k->create_ts)
 			continue;
-		if (v[i]->created <= p->watermark)
+		if (v[i]->created <= p->exists)
 			create_partition(p, k, &m, v[i]);
 		else
 			k->again = true; /* the next cuts' */
 	}
 	plan_indexes(p, k, &m);
 	plan_load(p, k, &m);
+	since_fill(p->c, k->id, &m, p->arena);
 	known_set(p->c, k, known_new(p->c, &m));
 }
 
@@ -551,6 +554,7 @@ int catalog_plan(struct catalog *c, cdc_ts prev, cdc_ts watermark, bool idle, st
 	struct plan p = {.c = c,
 			 .prev = prev,
 			 .watermark = watermark,
+			 .exists = prev == 0 && c->start_now > watermark ? c->start_now : watermark,
 			 .existed = prev == 0,
 			 .idle = idle,
 			 .arena = arena};
@@ -559,7 +563,7 @@ int catalog_plan(struct catalog *c, cdc_ts prev, cdc_ts watermark, bool idle, st
 	if (watermark <= prev)
 		return err_set(err, ERR_INTERNAL, "plan for (%llu, %llu]: the watermark must grow",
 			       (unsigned long long)prev, (unsigned long long)watermark);
-	if (c->stale || c->fenced < watermark)
+	if (c->stale || c->fenced < p.exists)
 		return err_set(err, ERR_SOURCE_WAIT,
 			       "the source's catalog was not read for this watermark yet");
 	if (c->dirty_count)

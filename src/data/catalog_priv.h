@@ -104,6 +104,13 @@ struct known {
 	size_t live_count, dropped_count;
 	struct pchan **pchans; /* LIVE only */
 	size_t pchan_count;
+	cdc_ts since; /* catalog_wants_row(); LIVE only */
+	struct known_shard {
+		char *vchannel;
+		cdc_ts since;
+		struct mq_id from;
+	} * shards;
+	size_t shard_count;
 	uint8_t *row; /* serialized jr.KnownCollection */
 	size_t row_size;
 };
@@ -193,6 +200,11 @@ struct catalog {
 	struct pchan **pchans;
 	size_t pchan_count;
 
+	/* catalog_start_at(), until the commit */
+	cdc_ts start_now;
+	const struct catalog_since *start;
+	size_t start_count;
+
 	/* dirty sets */
 	struct coll **dirty;
 	size_t dirty_count, dirty_cap;
@@ -251,6 +263,13 @@ bool etcd_tombstone(const struct etcd_kv *kv);
 int catalog_read_fields(struct catalog *c, int64_t deadline, struct err *err);
 /* SOURCE_WAIT while a collection created <= watermark cannot be journaled yet. */
 int catalog_complete(const struct catalog *c, cdc_ts watermark, struct err *err);
+
+/* catalog_since.c */
+void since_take(struct known *k, const Jr__KnownCollection *msg);
+void since_free(struct known *k);
+/* Fills since and starts of a collection that is created in the first cut; what it adds is in the arena. */
+void since_fill(const struct catalog *c, int64_t id, Jr__KnownCollection *msg, struct arena *arena);
+void since_done(struct catalog *c);
 
 /* catalog_known.c */
 struct known *known_new(struct catalog *c, const Jr__KnownCollection *msg);

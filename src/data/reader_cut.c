@@ -159,6 +159,8 @@ static int data_entry(struct reader *r, const struct record *rec, bool planned, 
 
 	switch (catalog_fate(r->catalog, rec->collection_id, rec->partition_id, &db, &name)) {
 	case CATALOG_LIVE:
+		if (!catalog_wants_row(r->catalog, rec))
+			return 0;
 		break;
 	case CATALOG_GONE:
 		if (planned)
