@@ -91,4 +91,21 @@ struct etcd_answer {
 int etcd_read(struct etcd *e, struct etcd_range *ranges, size_t n, int deadline_ms, struct arena *arena,
 	      struct etcd_answer *ret, struct err *err);
 
+/*
+ * R32: a key that says who writes to a target, bound to a lease, so that it goes with its owner.
+ */
+struct etcd_owner {
+	int64_t lease; /* 0: none */
+};
+/*
+ * Takes the key, keeps it, or finds out who has it. value: who we are; a key whose value begins with the
+ * same `same` bytes is ours from an earlier life and is taken over. 0: it is ours for ttl_s from now.
+ * 1: another owner has it; *other: his value, in the arena. SOURCE_LOST, SOURCE_AUTH (no right to write)
+ * ...: nothing is known. Blocks <= deadline_ms a call of etcd, three at most.
+ */
+int etcd_own(struct etcd *e, struct etcd_owner *o, const char *key, const char *value, size_t same, int ttl_s,
+	     int deadline_ms, struct arena *arena, const char **other, struct err *err);
+/* Gives the key up; best effort. */
+void etcd_disown(struct etcd *e, struct etcd_owner *o, int deadline_ms);
+
 #endif

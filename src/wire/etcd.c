@@ -13,6 +13,7 @@
 #include <cdc/worker.h>
 
 #include "etcd.pb-c.h"
+#include "etcd_priv.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -22,7 +23,6 @@
 #define MAX_TOKEN 8192             /* a JWT has some hundred bytes */
 #define MAX_KEYS ((size_t)4 << 20) /* of one read: 200 MB of struct etcd_kv */
 
-#define TXN "/etcdserverpb.KV/Txn"
 #define AUTHENTICATE "/etcdserverpb.Auth/Authenticate"
 
 enum { STATUS_INVALID_ARGUMENT = 3, STATUS_FAILED_PRECONDITION = 9, STATUS_UNAUTHENTICATED = 16 };
@@ -341,7 +341,7 @@ static int explain(int status, struct err *err)
 	return -err->code;
 }
 
-static int ask(struct etcd *e, struct endpoint *ep, int deadline_ms, struct err *err)
+static int ask(struct etcd *e, struct endpoint *ep, const char *method, int deadline_ms, struct err *err)
 {
 	int64_t until = clock_mono_ms() + deadline_ms;
 	bool logged_in = false;
@@ -360,7 +360,8 @@ static int ask(struct etcd *e, struct endpoint *ep, int deadline_ms, struct err 
 				break;
 			left = (int)(until - clock_mono_ms());
 		}
-		rc = grpc_call(ep->grpc, TXN, e->request.data, e->request.len, left, &e->reply, &status, err);
+		rc = grpc_call(ep->grpc, method, e->request.data, e->request.len, left, &e->reply, &status,
+			       err);
 		if (rc == 0)
 			return 0;
 		if (!e->conf->enable_auth || logged_in ||
@@ -371,25 +372,25 @@ static int ask(struct etcd *e, struct endpoint *ep, int deadline_ms, struct err 
 	return rc == -ERR_STOPPED ? rc : explain(status, err);
 }
 
-static int attempt(struct etcd *e, struct endpoint *ep, struct etcd_range *found, size_t n, int deadline_ms,
-		   struct arena *arena, struct etcd_answer *ret, struct err *err)
+static int attempt(struct etcd *e, struct endpoint *ep, const char *method, int deadline_ms, etcd_take *take,
+		   void *arg, struct err *err)
 {
 	bool was_up = ep->up;
 	int64_t until = clock_mono_ms() + deadline_ms;
 	int rc;
 
 	ep->up = false;
-	rc = ask(e, ep, deadline_ms, err);
+	rc = ask(e, ep, method, deadline_ms, err);
 	/* the connection may have died while nobody used it: that says nothing about the endpoint */
 	if (rc == -ERR_SOURCE_LOST && was_up && until - clock_mono_ms() >= LEAST_MS)
-		rc = ask(e, ep, (int)(until - clock_mono_ms()), err);
+		rc = ask(e, ep, method, (int)(until - clock_mono_ms()), err);
 	if (rc < 0)
 		return rc;
-	if (read_answer(&e->reply, found, n, arena, ret) < 0)
+	if (take(arg, &e->reply) < 0)
 		return err_set(err, ERR_SOURCE_FOREIGN,
-			       "the answer to " TXN
-			       " is not an etcd's, or has over %zu keys; check sourceConfig.etcd.address",
-			       MAX_KEYS);
+			       "the answer to %s is not an etcd's, or has over %zu keys; check "
+			       "sourceConfig.etcd.address",
+			       method, MAX_KEYS);
 	ep->up = true;
 	return 0;
 }
@@ -407,21 +408,20 @@ static void add_failure(struct err *all, const struct err *one, size_t i)
 			"%.500s; %.500s", old.text, one->text);
 }
 
-int etcd_read(struct etcd *e, struct etcd_range *ranges, size_t n, int deadline_ms, struct arena *arena,
-	      struct etcd_answer *ret, struct err *err)
+struct buf *etcd_request(struct etcd *e)
+{
+	buf_reset(&e->request);
+	return &e->request;
+}
+
+int etcd_call(struct etcd *e, const char *method, int deadline_ms, etcd_take *take, void *arg,
+	      struct err *err)
 {
 	int64_t until = clock_mono_ms() + deadline_ms;
-	AUTO_FREE struct etcd_range *found = xcalloc(n, sizeof(*found));
 	struct err all = {0};
 
-	assert(n <= ETCD_MAX_RANGES);
 	if (e->count == 0)
 		return err_set(err, ERR_NO_SOURCE, "sourceConfig.etcd.address is empty");
-	buf_reset(&e->request);
-	for (size_t i = 0; i < n; i++) {
-		found[i] = ranges[i];
-		put_range(&e->request, &ranges[i]);
-	}
 	for (size_t i = 0; i < e->count; i++) {
 		int64_t left = until - clock_mono_ms();
 		int64_t share = left / (int64_t)(e->count - i);
@@ -431,13 +431,10 @@ int etcd_read(struct etcd *e, struct etcd_range *ranges, size_t n, int deadline_
 		share = share < LEAST_MS ? LEAST_MS : share;
 		if (left <= 0 && i)
 			break;
-		rc = attempt(e, &e->endpoints[e->current], found, n, (int)(share < left ? share : left),
-			     arena, ret, &one);
-		if (rc == 0) {
-			for (size_t k = 0; k < n; k++)
-				ranges[k] = found[k];
+		rc = attempt(e, &e->endpoints[e->current], method, (int)(share < left ? share : left), take,
+			     arg, &one);
+		if (rc == 0)
 			return 0;
-		}
 		if (rc == -ERR_STOPPED) {
 			all = one;
 			break;
@@ -446,4 +443,38 @@ int etcd_read(struct etcd *e, struct etcd_range *ranges, size_t n, int deadline_
 		e->current = (e->current + 1) % e->count;
 	}
 	return err_set(err, all.code, "%s", all.text);
+}
+
+struct read {
+	struct etcd_range *found; /* n copies of the caller's ranges */
+	size_t n;
+	struct arena *arena;
+	struct etcd_answer *answer;
+};
+
+static int take_read(void *arg, const struct buf *reply)
+{
+	const struct read *r = arg;
+
+	return read_answer(reply, r->found, r->n, r->arena, r->answer);
+}
+
+int etcd_read(struct etcd *e, struct etcd_range *ranges, size_t n, int deadline_ms, struct arena *arena,
+	      struct etcd_answer *ret, struct err *err)
+{
+	AUTO_FREE struct etcd_range *found = xcalloc(n, sizeof(*found));
+	struct read r = {.found = found, .n = n, .arena = arena, .answer = ret};
+	struct buf *request = etcd_request(e);
+	int rc;
+
+	assert(n <= ETCD_MAX_RANGES);
+	for (size_t i = 0; i < n; i++) {
+		found[i] = ranges[i];
+		put_range(request, &ranges[i]);
+	}
+	if ((rc = etcd_call(e, ETCD_TXN, deadline_ms, take_read, &r, err)) < 0)
+		return rc;
+	if (n)
+		memcpy(ranges, found, n * sizeof(*ranges));
+	return 0;
 }
