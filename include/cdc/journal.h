@@ -15,8 +15,8 @@
  * segment is removed only when not needed. J5 a cut at or below the watermark adds nothing. J7 a
  * damaged entry is found before it is returned.
  *
- * Writer calls: one thread (the reader's). A journal_cursor: one thread (the applier's). journal_stat
- * and journal_wait: any thread. One connection writes a file and also checkpoints it; cursors open
+ * Writer calls: one thread (the reader's). A journal_cursor: one thread (the applier's). journal_stat,
+ * journal_wait, journal_positions and journal_state: any thread. One connection writes a file and also checkpoints it; cursors open
  * files read-only, with automatic checkpoints off.
  */
 #ifndef CDC_JOURNAL_H

@@ -326,22 +326,32 @@ int64_t journal_last_seq(const struct journal *j)
 
 size_t journal_positions(struct journal *j, struct arena *arena, struct position **ret)
 {
-	*ret = arena_dup(arena, j->positions.items, j->positions.count * sizeof(**ret));
-	return j->positions.count;
+	size_t n;
+
+	pthread_mutex_lock(&j->lock);
+	n = j->positions.count;
+	*ret = arena_dup(arena, j->positions.items, n * sizeof(**ret));
+	pthread_mutex_unlock(&j->lock);
+	return n;
 }
 
 size_t journal_state(struct journal *j, struct arena *arena, struct state_row **ret)
 {
-	struct state_row *rows = arena_alloc(arena, j->state.count * sizeof(*rows));
+	struct state_row *rows;
+	size_t n;
 
-	for (size_t i = 0; i < j->state.count; i++) {
+	pthread_mutex_lock(&j->lock);
+	n = j->state.count;
+	rows = arena_alloc(arena, n * sizeof(*rows));
+	for (size_t i = 0; i < n; i++) {
 		const struct state_item *it = &j->state.items[i];
 
 		rows[i] = (struct state_row){arena_strdup(arena, it->key),
 					     arena_dup(arena, it->value, it->size), it->size};
 	}
+	pthread_mutex_unlock(&j->lock);
 	*ret = rows;
-	return j->state.count;
+	return n;
 }
 
 void journal_stat(struct journal *j, struct journal_stat *ret)

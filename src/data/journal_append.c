@@ -326,6 +326,7 @@ static void remember(struct journal *j, const struct cut *cuts, size_t n, const 
 {
 	cdc_ts w = j->head.watermark;
 
+	pthread_mutex_lock(&j->lock);
 	for (size_t i = 0; i < n; i++) {
 		if (cuts[i].watermark <= w)
 			continue;
@@ -335,6 +336,7 @@ static void remember(struct journal *j, const struct cut *cuts, size_t n, const 
 				  cuts[i].state[k].size);
 	}
 	positions_set(&j->positions, last->positions, last->position_count);
+	pthread_mutex_unlock(&j->lock);
 }
 
 int journal_append(struct journal *j, struct cut *cuts, size_t n, struct err *err)
@@ -364,7 +366,9 @@ int journal_append(struct journal *j, struct cut *cuts, size_t n, struct err *er
 		keep_wal_small(j);
 		journal_measure(j);
 	} else {
+		pthread_mutex_lock(&j->lock);
 		positions_set(&j->positions, last->positions, last->position_count);
+		pthread_mutex_unlock(&j->lock);
 		j->head.watermark = last->watermark;
 		j->head.revision = last->revision;
 		j->dirty = true;

@@ -79,8 +79,8 @@ struct journal {
 	char *dir, *vfs;
 	int64_t segment_size, max_size, keep_s, min_seq;
 	struct head head;
-	struct positions positions;
-	struct state state;
+	struct positions positions; /* [lock] */
+	struct state state;         /* [lock] */
 	struct writer w;
 	bool dirty;         /* head and positions are ahead of the disk */
 	int64_t flushed_ms; /* monotonic */

@@ -104,6 +104,17 @@ static void *stat_thread(void *arg)
 	struct journal_stat st, old = {0};
 
 	while (!atomic_load(&t->done)) {
+		AUTO(arena_free) struct arena *a = arena_new();
+		struct position *positions;
+		struct state_row *rows;
+
+		/* the API asks for both while the writer replaces them */
+		for (size_t n = journal_positions(t->j, a, &positions); n-- > 0;)
+			if (!positions[n].pchannel[0] || positions[n].ts > 100 * THREAD_CUTS)
+				snprintf(t->error, sizeof(t->error), "a position is none");
+		for (size_t n = journal_state(t->j, a, &rows); n-- > 0;)
+			if (!rows[n].key[0] || !rows[n].value)
+				snprintf(t->error, sizeof(t->error), "a state row is none");
 		journal_stat(t->j, &st);
 		if (st.last_seq < old.last_seq || st.watermark < old.watermark ||
 		    st.rows_captured < old.rows_captured)
