@@ -18,6 +18,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define START_RESERVE_MS 2000
+
 struct flow {
 	/* constant after open */
 	const struct conf *conf;
@@ -226,6 +228,21 @@ static struct flow *flow_new(const struct flow_conf *conf)
 	return f;
 }
 
+/*
+ * R21: rows from before now may be older than ticks that the target was sent by a task that is no more,
+ * of this daemon or another. So they are restamped above the source's time, with the reserve by which a
+ * restamped tick may be ahead of it.
+ */
+static int start_reading(struct flow *f, const struct start *start, struct err *err)
+{
+	cdc_ts floor = 0;
+	int rc = reader_start(f->reader, start, &floor, err);
+
+	if (rc < 0 || !floor)
+		return rc;
+	return apply_store_set_floor(f->store, floor + ts_from_ms(START_RESERVE_MS), err);
+}
+
 int flow_create(const struct flow_conf *conf, struct err *err)
 {
 	struct flow *f = flow_new(conf);
@@ -235,7 +252,7 @@ int flow_create(const struct flow_conf *conf, struct err *err)
 		rc = err_set(err, ERR_STATE_IO, "cannot make folder %s: %s", f->dir, strerror(errno));
 	if (rc == 0 && (rc = open_journal(f, 0, err)) == 0 && (rc = open_store(f, err)) == 0 &&
 	    (rc = open_reader(f, err)) == 0)
-		rc = reader_start(f->reader, err);
+		rc = start_reading(f, conf->start, err);
 	flow_close(f);
 	return rc;
 }

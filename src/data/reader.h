@@ -30,12 +30,15 @@ void reader_free(struct reader *r);
 DEFINE_AUTO(struct reader, reader_free)
 
 /*
- * R3, once, for a new and empty journal: T0 is the highest tick seen on any live pchannel before this
+ * R3, once, for a new and empty journal: now is the highest tick seen on any live pchannel before this
  * call ends (not a moment ahead of it, as the timestamp oracle's stored bound would be: no row that is
- * acknowledged after the call can be at or below it), reading starts ten seconds of log before T0, and
- * everything at or below T0 is discarded. What exists at T0 becomes the first cut. Blocks <= ~10 s.
+ * acknowledged after the call can be at or below it). Reading starts ten seconds of log before now, or
+ * where `start` (NULL: now) says. T0 is the least of the collections' starts; everything at or below it is
+ * discarded. What exists now becomes the first cut, at T0. *floor: the rows may be older than what the
+ * target has been sent by others before, and must be restamped above this (R21); 0: they are not.
+ * Blocks <= ~10 s. POSITION_GONE, INVALID as flow_create().
  */
-int reader_start(struct reader *r, struct err *err);
+int reader_start(struct reader *r, const struct start *start, cdc_ts *floor, struct err *err);
 
 /* One batch; for struct worker_conf.step. */
 int reader_step(void *reader, struct err *err);

@@ -1,31 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The start of a task (R3). T0 is the highest tick found on any live pchannel; the log is read from
- * ten seconds before it, since a record above T0 may lie before a tick at T0 (never by more than the
- * cluster's clocks differ), and everything at or below T0 is discarded everywhere. An upsert has one
+ * The start of a task (R3). Now is the highest tick found on any live pchannel; the log is read from
+ * ten seconds before it, since a record above it may lie before a tick at it (never by more than the
+ * cluster's clocks differ). T0 is the least time from which on a collection's rows are wanted: now, or
+ * earlier (reader_start_at.c). Everything at or below T0 is discarded everywhere. An upsert has one
  * timestamp, so both halves stay or both go.
  */
-#include "reader_priv.h"
+#include "reader_start.h"
 
 #include <cdc/worker.h>
 
 #include <stdio.h>
 
-#define START_MARGIN_MS 10000
 #define START_DEADLINE_MS 10000
 #define TAIL_QUIET 10 /* reads of 100 ms without a message */
 #define TAIL_FIRST 64 /* records read from the end in search of a tick; grows by 8 */
-
-struct search {
-	struct search_channel {
-		char name[PCHANNEL_MAX];
-		cdc_ts tick; /* the last one; 0: the log holds none */
-		struct mq_id first, end;
-		bool seen;
-	} channel[MERGER_MAX];
-	size_t count;
-	int64_t deadline;
-};
 
 /* Reads [from, end) of one pchannel for its last tick. */
 static int scan_tail(struct reader *r, struct search *s, struct search_channel *ch, struct mq_id from,
@@ -87,7 +76,7 @@ static int find_tick(struct reader *r, struct search *s, struct search_channel *
 	return 0;
 }
 
-static struct search_channel *channel_of(struct search *s, const char *name)
+struct search_channel *search_channel(struct search *s, const char *name)
 {
 	for (size_t i = 0; i < s->count; i++)
 		if (STREQ(s->channel[i].name, name))
@@ -98,10 +87,10 @@ static struct search_channel *channel_of(struct search *s, const char *name)
 	return &s->channel[s->count++];
 }
 
-/* T0 over all pchannels that collections need which exist now; repeats until no new one turns up. */
-static int find_t0(struct reader *r, struct search *s, cdc_ts *ret, struct err *err)
+/* The source's time, over all pchannels that collections need; repeats until no new one turns up. */
+static int find_now(struct reader *r, struct search *s, cdc_ts *ret, struct err *err)
 {
-	cdc_ts t0 = 1;
+	cdc_ts now = 1;
 
 	for (;;) {
 		AUTO(arena_free) struct arena *arena = arena_new();
@@ -112,7 +101,7 @@ static int find_t0(struct reader *r, struct search *s, cdc_ts *ret, struct err *
 		if (r->clock_ms() > s->deadline)
 			return err_set(err, ERR_SOURCE_WAIT,
 				       "the source's catalog did not come to rest in time");
-		rc = catalog_fence(r->catalog, t0, err);
+		rc = catalog_fence(r->catalog, now, err);
 		if (rc == -ERR_SOURCE_WAIT) { /* a collection is just being created */
 			r->c.source->read(r->source, r->batch, READ_BATCH, 50,
 					  NULL); /* nothing is assigned: waits */
@@ -122,37 +111,32 @@ static int find_t0(struct reader *r, struct search *s, cdc_ts *ret, struct err *
 			return rc;
 		n = catalog_joins(r->catalog, UINT64_MAX, arena, &joins);
 		for (size_t i = 0; i < n; i++)
-			if (!channel_of(s, joins[i].pchannel))
+			if (!search_channel(s, joins[i].pchannel))
 				return err_set(err, ERR_SOURCE_FORMAT, "source has more than %d pchannels",
 					       MERGER_MAX);
 		for (size_t i = 0; i < s->count; i++) {
 			if (!s->channel[i].seen && (rc = find_tick(r, s, &s->channel[i], err)) < 0)
 				return rc;
-			if (s->channel[i].tick > t0)
-				t0 = s->channel[i].tick;
+			if (s->channel[i].tick > now)
+				now = s->channel[i].tick;
 		}
-		if (s->count == before && catalog_fenced(r->catalog) >= t0)
+		if (s->count == before && catalog_fenced(r->catalog) >= now)
 			break;
 	}
-	*ret = t0;
+	*ret = now;
 	return 0;
 }
 
-static int join_at_t0(struct reader *r, const struct search_channel *ch, cdc_ts t0, struct err *err)
+static int join_channels(struct reader *r, const struct search *s, cdc_ts t0)
 {
-	struct position pos = {.ts = t0};
-	int rc;
+	for (size_t i = 0; i < s->count; i++) {
+		struct position pos = {.next = s->channel[i].next, .ts = t0};
 
-	memcpy(pos.pchannel, ch->name, sizeof(pos.pchannel));
-	rc = r->c.source->at_time(r->source, ch->name, ts_ms(t0) - START_MARGIN_MS, BOUNDS_TIMEOUT_MS,
-				  &pos.next, err);
-	if (rc < 0)
-		return rc;
-	if (mq_id_cmp(pos.next, ch->first) < 0)
-		pos.next = ch->first;
-	if (mq_id_cmp(pos.next, ch->end) > 0)
-		pos.next = ch->end;
-	return merger_join(&r->merger, &pos, true) < 0 ? -ERR_INTERNAL : 0;
+		memcpy(pos.pchannel, s->channel[i].name, sizeof(pos.pchannel));
+		if (s->channel[i].wanted && merger_join(&r->merger, &pos, true) < 0)
+			return -ERR_INTERNAL;
+	}
+	return 0;
 }
 
 /* The replicate topic is followed from its end; one that does not exist yet, from its beginning. */
@@ -171,29 +155,28 @@ static int join_replicate(struct reader *r, cdc_ts t0, struct err *err)
 	return merger_join(&r->merger, &pos, false) < 0 ? -ERR_INTERNAL : 0;
 }
 
-int reader_start(struct reader *r, struct err *err)
+int reader_start(struct reader *r, const struct start *start, cdc_ts *floor, struct err *err)
 {
 	AUTO_FREE struct search *s = xcalloc(1, sizeof(*s));
 	AUTO(arena_free) struct arena *arena = arena_new();
-	struct catalog_join *joins;
-	cdc_ts t0 = 0;
-	size_t n;
+	struct start_plan plan;
+	cdc_ts now = 0;
 	int rc;
 
 	s->deadline = r->clock_ms() + START_DEADLINE_MS;
-	if ((rc = find_t0(r, s, &t0, err)) < 0)
+	if ((rc = find_now(r, s, &now, err)) < 0)
 		return rc;
-	/* collections created after T0 come with their own start positions: they join as new ones */
-	n = catalog_joins(r->catalog, t0, arena, &joins);
-	for (size_t i = 0; i < n; i++)
-		if (merger_find(&r->merger, joins[i].pchannel) < 0 &&
-		    (rc = join_at_t0(r, channel_of(s, joins[i].pchannel), t0, err)) < 0)
-			return rc;
-	if ((rc = join_replicate(r, t0, err)) < 0)
+	/* collections created after now come with their own start positions: they join as new ones */
+	if ((rc = start_plan(r, s, start, now, arena, &plan, err)) < 0 ||
+	    (rc = join_channels(r, s, plan.t0)) < 0 || (rc = join_replicate(r, plan.t0, err)) < 0)
 		return rc;
 	r->prev = 0;
-	if ((rc = reader_build(r, t0, false, err)) < 0)
+	catalog_start_at(r->catalog, now, plan.since, plan.count);
+	if ((rc = reader_build(r, plan.t0, false, err)) == 0)
+		rc = reader_append(r, err);
+	catalog_start_at(r->catalog, 0, NULL, 0);
+	if (rc < 0)
 		return rc;
-	rc = reader_append(r, err);
-	return rc < 0 ? rc : 0;
+	*floor = plan.t0 < now ? now : 0;
+	return 0;
 }

@@ -36,6 +36,8 @@ struct rig {
 	struct selection_item item;
 	struct selection selection;
 	struct journal_options options;
+	const struct start *start; /* of the task; NULL: now */
+	cdc_ts floor;              /* what the start answered */
 	char dir[300];
 	struct journal *j;
 	struct reader *r;
@@ -364,7 +366,7 @@ static UNUSED int rig_step(struct rig *g)
 
 static UNUSED int rig_try_start(struct rig *g)
 {
-	return reader_start(g->r, &g->err);
+	return reader_start(g->r, g->start, &g->floor, &g->err);
 }
 
 /* Opens and starts the task (R3). */
