@@ -60,9 +60,8 @@ static size_t column_find(const struct column *columns, size_t n, const struct c
 }
 
 /* Whether part can join, and if so its columns in the group's order. */
-static bool columns_align(const struct group *g, struct part *part, struct arena *arena)
+static bool columns_align(const struct part *first, struct part *part, struct arena *arena)
 {
-	const struct part *first = g->first;
 	struct column *ordered = part->columns;
 	size_t n = part->column_count, i, at;
 
@@ -101,6 +100,14 @@ static void columns_settle(struct part *first, const struct part *part)
 	}
 }
 
+bool merge_columns(struct part *first, struct part *part, struct arena *arena)
+{
+	if (!columns_align(first, part, arena))
+		return false;
+	columns_settle(first, part);
+	return true;
+}
+
 static struct group *group_new(struct part *part, size_t size, struct arena *arena)
 {
 	struct group *g = arena_alloc(arena, sizeof(*g));
@@ -132,8 +139,7 @@ struct group *merge_add(struct table *open, size_t limit, struct part *part, str
 	slot = table_slot(open, hash64(0, key, sizeof(key)), part, same_lane);
 	g = *slot;
 	if (g && g->size + count.n <= limit && g->rows + part->rows <= INT32_MAX &&
-	    columns_align(g, part, arena)) {
-		columns_settle(g->first, part);
+	    merge_columns(g->first, part, arena)) {
 		g->last->next = part;
 		g->last = part;
 		g->parts++;

@@ -9,6 +9,7 @@
 #ifndef CDC_DATA_REWRITE_PRIV_H
 #define CDC_DATA_REWRITE_PRIV_H
 
+#include "ink.h"
 #include "rewrite.h"
 
 #include <cdc/pb.h>
@@ -149,12 +150,14 @@ void **table_slot(struct table *t, uint64_t hash, const void *key,
  */
 struct group *merge_add(struct table *open, size_t limit, struct part *part, struct arena *arena);
 
-/* A message's bytes: p NULL counts only, so one function gives both the size and the bytes. */
-struct ink {
-	uint8_t *p;
-	size_t n;
-};
+/* The payload in one piece, wherever its elements lie. */
+void ink_repeated(struct ink *k, const struct repeated *r);
 void write_message(struct ink *k, const struct group *g);
+/*
+ * Puts part's columns in first's order and lets first speak for both; false, and nothing done: they are
+ * not the same columns.
+ */
+bool merge_columns(struct part *first, struct part *part, struct arena *arena);
 /* 63 bits, never 0, the same for ever. */
 uint64_t rewrite_message_id(uint64_t identity, const struct entry *e, uint64_t index);
 uint64_t rewrite_group_id(const struct group *g);
