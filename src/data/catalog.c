@@ -170,6 +170,7 @@ void catalog_free(struct catalog *c)
 	if (!c)
 		return;
 	known_bury(c);
+	kept_free(c);
 	map_free(&c->names, NULL);
 	map_free(&c->colls, free_coll_node);
 	map_free(&c->dbs, free_db_node);
@@ -549,6 +550,8 @@ bool catalog_pchannel_ending(struct catalog *c, const char *pchannel)
 
 bool catalog_pending(struct catalog *c)
 {
+	if (c->conf.users && c->access_dirty)
+		return true;
 	for (struct db *d = c->dirty_dbs; d; d = d->dirty_next)
 		if (!(d->planned && d->again) && (db_to_create(c, d) || (db_to_drop(c, d) && !d->live)))
 			return true;

@@ -142,4 +142,20 @@ bool catalog_pchannel_ending(struct catalog *c, const char *pchannel);
 /* True if something would be planned although no watermark moves (nothing live): databases etc. */
 bool catalog_pending(struct catalog *c);
 
+/*
+ * What the source did and a task cannot replicate (a bulk import, another password), in words, for people.
+ * Kept in state rows "warning/..." for as long as it is true. fresh: stored by a commit since the last
+ * call, not restored: to be logged. Texts are in the arena. catalog_warned(): the list is another one
+ * than at the last call.
+ */
+struct catalog_warning {
+	const char *text;
+	cdc_ts ts;
+	bool fresh;
+};
+bool catalog_warned(const struct catalog *c);
+size_t catalog_warnings(struct catalog *c, struct arena *arena, struct catalog_warning **ret);
+/* An Import message in the cut: as found in etcd, see catalog_import.c. Tentative like the plan. */
+void catalog_import(struct catalog *c, int64_t collection_id, int64_t job_id, cdc_ts ts, struct arena *arena);
+
 #endif

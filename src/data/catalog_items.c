@@ -17,6 +17,8 @@ static const char *const range_path[RANGE_COUNT] = {
 	[RANGE_LOAD] = "querycoord-collection-loadinfo/",
 	[RANGE_PARTITION_LOAD] = "querycoord-partition-loadinfo/",
 	[RANGE_ACCESS] = "root-coord/credential/",
+	[RANGE_IMPORT_TASK] = "importtask/",
+	[RANGE_IMPORT_JOB] = "datacoord-meta/import-job/",
 };
 
 const char *catalog_range_path(enum range range)
@@ -101,6 +103,12 @@ static struct item_key parse_key(enum range range, const char *tail)
 		break;
 	case RANGE_ACCESS:
 		return (struct item_key){.kind = ITEM_ACCESS, .name = tail};
+	case RANGE_IMPORT_TASK:
+	case RANGE_IMPORT_JOB:
+		k.kind = ITEM_IMPORT;
+		if (parse_ids(tail, NULL, &k.id))
+			return k;
+		break;
 	case RANGE_COUNT:
 		break;
 	}
@@ -272,6 +280,8 @@ static void touch(struct catalog *c, const struct item *it)
 		db_dirty(c, d);
 	} else if (it->kind == ITEM_ACCESS) {
 		c->access_dirty = true;
+	} else if (it->kind == ITEM_IMPORT) {
+		c->imports_dirty = true;
 	}
 }
 

@@ -266,6 +266,7 @@ void catalog_commit(struct catalog *c)
 	if (c->source.set)
 		c->source.stored = true;
 	since_done(c);
+	kept_commit(c);
 	clean_dirty(c);
 }
 
@@ -285,6 +286,8 @@ void catalog_rollback(struct catalog *c)
 		d->touched = false;
 	}
 	c->touched_dbs = NULL;
+	kept_rollback(c);
+	c->access_dirty = c->imports_dirty = true;
 	for (size_t i = 0; i < c->dirty_count; i++)
 		c->dirty[i]->planned = false;
 	for (struct db *d = c->dirty_dbs; d; d = d->dirty_next)
@@ -317,7 +320,7 @@ static struct state_row source_row(const struct catalog *c, struct arena *arena)
 
 size_t catalog_state(struct catalog *c, struct arena *arena, struct state_row **ret)
 {
-	size_t n = 0, cap = 1;
+	size_t n = 0, cap = 1 + kept_changed(c);
 	struct state_row *rows;
 
 	for (struct coll *k = c->touched; k; k = k->touched_next)
@@ -335,6 +338,7 @@ size_t catalog_state(struct catalog *c, struct arena *arena, struct state_row **
 		rows[n].value = d->known ? arena_dup(arena, d->known->row, d->known->row_size) : NULL;
 		rows[n++].size = d->known ? d->known->row_size : 0;
 	}
+	n += kept_rows(c, arena, rows + n);
 	if (c->source.set && (n || !c->source.stored))
 		rows[n++] = source_row(c, arena);
 	qsort(rows, n, sizeof(*rows), row_cmp);
@@ -405,6 +409,13 @@ int catalog_restore(struct catalog *c, const struct state_row *row, struct err *
 		db_dirty(c, d);
 	} else if (STREQ(row->key, "source")) {
 		return restore_source(c, row, err);
+	} else {
+		int rc = kept_restore(c, row);
+
+		if (rc < 0)
+			goto bad;
+		c->access_dirty |= rc;
+		c->imports_dirty |= rc;
 	}
 	return 0;
 bad:

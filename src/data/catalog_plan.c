@@ -35,6 +35,7 @@ enum rank {
 	RANK_CREATE_INDEX,
 	RANK_LOAD,
 	RANK_DROP_DATABASE,
+	RANK_ACCESS, /* in the order of access_plan() */
 };
 
 struct planned {
@@ -548,6 +549,15 @@ static void plan_collection(struct plan *p, struct coll *k)
 		known_set(p->c, k, NULL); /* etcd has forgotten it: so do we */
 }
 
+static void plan_access(struct plan *p)
+{
+	struct access_change *v;
+	size_t n = access_plan(p->c, p->watermark, p->existed, p->arena, &v);
+
+	for (size_t i = 0; i < n; i++)
+		plan_add(p, v[i].kind, RANK_ACCESS, p->watermark, v[i].ddl, 0, (int64_t)i);
+}
+
 int catalog_plan(struct catalog *c, cdc_ts prev, cdc_ts watermark, bool idle, struct arena *arena,
 		 struct catalog_plan *ret, struct err *err)
 {
@@ -586,6 +596,8 @@ int catalog_plan(struct catalog *c, cdc_ts prev, cdc_ts watermark, bool idle, st
 	for (size_t i = 0; i < c->dirty_count; i++)
 		if (!c->dirty[i]->create_ts)
 			plan_collection(&p, c->dirty[i]);
+	plan_access(&p);
+	import_plan(c, watermark, p.existed, arena);
 	if (p.n)
 		qsort(p.v, p.n, sizeof(*p.v), planned_cmp);
 	entries = arena_alloc(arena, (p.n + 1) * sizeof(*entries));

@@ -44,6 +44,8 @@ enum range {
 	RANGE_LOAD,
 	RANGE_PARTITION_LOAD,
 	RANGE_ACCESS, /* users, roles and grants; only if catalog_conf.users */
+	RANGE_IMPORT_TASK,
+	RANGE_IMPORT_JOB,
 	RANGE_COUNT
 };
 enum item_kind {
@@ -56,6 +58,7 @@ enum item_kind {
 	ITEM_DB,
 	ITEM_ALIAS,
 	ITEM_ACCESS,
+	ITEM_IMPORT,
 	ITEM_OTHER
 };
 enum object_state { STATE_CREATED = 0, STATE_CREATING = 1, STATE_DROPPING = 2, STATE_DROPPED = 3 };
@@ -186,6 +189,7 @@ struct catalog {
 	cdc_ts source_time; /* no smaller than any timestamp given out before the last fence */
 	uint32_t round;
 	bool access_dirty; /* an item of RANGE_ACCESS changed, appeared or went */
+	bool imports_dirty; /* the same of RANGE_IMPORT_* */
 	bool stale;        /* a fence broke off half-way: read everything again, derive nothing */
 	struct arena *scratch;
 
@@ -204,6 +208,10 @@ struct catalog {
 	cdc_ts start_now;
 	const struct catalog_since *start;
 	size_t start_count;
+
+	struct kept *kept; /* sorted by key */
+	size_t kept_count, kept_cap;
+	bool warned; /* a warning came, changed, or was restored */
 
 	/* dirty sets */
 	struct coll **dirty;
@@ -294,5 +302,32 @@ Jr__Ddl *ddl_new(struct arena *arena, int64_t db_id, const char *db, int64_t col
 /* Fills *ret; the body is packed into the arena. */
 void ddl_entry(struct arena *arena, enum kind kind, cdc_ts ts, const Jr__Ddl *ddl, int64_t partition_id,
 	       struct entry *ret);
+
+/* catalog_kept.c: tentative, until commit or rollback; msg NULL deletes. */
+void kept_set(struct catalog *c, const char *key, const void *msg);
+bool kept_has(const struct catalog *c, const char *key);
+/* All rows whose key starts so, sorted by key; in the arena. */
+size_t kept_list(const struct catalog *c, const char *prefix, struct arena *arena, struct state_row **ret);
+void kept_commit(struct catalog *c);
+void kept_rollback(struct catalog *c);
+size_t kept_changed(const struct catalog *c); /* at least as many as kept_rows() writes */
+size_t kept_rows(const struct catalog *c, struct arena *arena, struct state_row *rows);
+/* 1: taken, 0: not one of these, -1: cannot be read. */
+int kept_restore(struct catalog *c, const struct state_row *row);
+void kept_free(struct catalog *c);
+void warning_set(struct catalog *c, const char *key, cdc_ts ts, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/* catalog_access.c. Changes at the watermark, in the order in which they have to be applied. */
+struct access_change {
+	enum kind kind;
+	const char *key; /* of its row */
+	Jr__Ddl *ddl;
+};
+size_t access_plan(struct catalog *c, cdc_ts watermark, bool existed, struct arena *arena,
+		   struct access_change **ret);
+
+/* catalog_import.c. After the collections of the cut. */
+void import_plan(struct catalog *c, cdc_ts watermark, bool existed, struct arena *arena);
 
 #endif
