@@ -41,6 +41,7 @@ enum err_policy { ERR_RETRY, ERR_HOLD, ERR_CALLER, ERR_EXIT };
 	X(TARGET_BUSY, RETRY, 502, "target is not ready") \
 	X(TARGET_REFUSED, HOLD, 502, "target refuses this operation") \
 	X(TARGET_SCHEMA, HOLD, 409, "target has another schema") \
+	X(TARGET_OTHER, RETRY, 409, "another milvus-cdc writes to this target") \
 	X(JOURNAL_FULL, RETRY, 507, "journal at its size limit") \
 	X(JOURNAL_IO, RETRY, 500, "journal cannot be written or read") \
 	X(JOURNAL_BAD, HOLD, 500, "journal damaged") \

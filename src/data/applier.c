@@ -463,10 +463,23 @@ static int idle(struct applier *a, struct err *err)
 	return 0;
 }
 
+/* R32 */
+static int blocked(struct applier *a, struct err *err)
+{
+	if (!atomic_load(&a->blocked))
+		return 0;
+	pthread_mutex_lock(&a->mutex);
+	err_set(err, ERR_TARGET_OTHER, "%s", a->block);
+	pthread_mutex_unlock(&a->mutex);
+	return -ERR_TARGET_OTHER;
+}
+
 static int step(struct applier *a, struct err *err)
 {
 	int rc;
 
+	if ((rc = blocked(a, err)) < 0)
+		return rc;
 	if ((rc = restore(a, err)) < 0 || (rc = applier_tick(a, err)) < 0)
 		return rc;
 	if (atomic_load(&a->paused) && !in_doubt(a))
@@ -511,6 +524,15 @@ int applier_step(void *applier, struct err *err)
 void applier_pause(struct applier *a, bool paused)
 {
 	atomic_store(&a->paused, paused);
+	journal_wake(a->c.journal);
+}
+
+void applier_block(struct applier *a, const char *reason)
+{
+	pthread_mutex_lock(&a->mutex);
+	snprintf(a->block, sizeof(a->block), "%s", reason ? reason : "");
+	pthread_mutex_unlock(&a->mutex);
+	atomic_store(&a->blocked, reason != NULL);
 	journal_wake(a->c.journal);
 }
 
