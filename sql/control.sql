@@ -1,4 +1,5 @@
--- control.db: the tasks of one instance. One writing connection (task_store.c), WAL, synchronous=FULL.
+-- control.db, version 1; the later ones are control_<n>.sql, applied in order. The tasks of one instance.
+-- One writing connection (task_store.c), WAL, synchronous=FULL.
 -- Holds credentials: the file is 0600 in a folder of 0700. state: creating (its folder may be half
 -- made), ready, deleting (its folder may be half gone); start-up removes what is not ready (R30).
 CREATE TABLE task (

@@ -25,7 +25,6 @@ struct selection {
 };
 bool selection_wants(const struct selection *s, const char *db, const char *collection);
 bool selection_wants_db(const struct selection *s, const char *db);
-bool selection_overlaps(const struct selection *a, const struct selection *b);
 
 /* Where the rows of a collection begin. */
 enum start_kind { START_NOW, START_EARLIEST, START_TIME, START_POSITIONS };
@@ -34,7 +33,7 @@ struct start_point {
 	int64_t time_ms; /* TIME: unix ms */
 	struct start_position {
 		char vchannel[PCHANNEL_MAX + 32]; /* of the source */
-		uint8_t id[64];                   /* as the source's queue writes a message ID (Kafka: 8 bytes) */
+		uint8_t id[64]; /* as the source's queue writes a message ID (Kafka: 8 bytes) */
 		size_t id_size;
 		cdc_ts ts; /* rows at or below it are not wanted; 0: all from there on are */
 	} * positions;     /* POSITIONS: one a vchannel */
@@ -55,6 +54,7 @@ struct flow_conf {
 	const char *dir;                   /* the task's folder; copied */
 	const char *source_uuid;           /* made with the task; identity of its messages (R19); copied */
 	const struct target_conf *target;  /* copied */
+	const char *target_key;            /* tasks with one key share one clock of ticks (R22); copied */
 	const struct selection *selection; /* copied */
 	const struct name_map *names;      /* copied; NULL: none */
 	const char *mode;                  /* of the sink: "replicate", "upsert"; copied */
@@ -90,6 +90,11 @@ int flow_repair(const struct flow_conf *conf, struct err *err);
 void flow_start(struct flow *f);
 /* R29: stops and starts applying only; capture goes on. Immediate, never blocks, idempotent. */
 void flow_pause(struct flow *f, bool paused);
+/*
+ * R32: nothing is sent to the target while there is a reason not to (copied); NULL: applying goes on. Capture
+ * goes on all the while. Never blocks, idempotent. A flow is opened without.
+ */
+void flow_block(struct flow *f, const char *reason);
 /* Asks both halves to stop; never blocks. */
 void flow_stop(struct flow *f);
 /* After flow_stop: waits (< 2 s in all) and frees. NULL is fine. */

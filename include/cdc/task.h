@@ -26,7 +26,10 @@ struct tasks;
  */
 int tasks_open(struct tasks **ret, const struct conf *conf, struct err *err);
 void tasks_start(struct tasks *ts);
-/* Tries to open flows that did not open with an error that may pass. Call it now and then. */
+/*
+ * Opens flows that did not open with an error that may pass, and repairs damaged journals (R16), each on
+ * a thread of its own: returns at once. Call it now and then.
+ */
 void tasks_retry(struct tasks *ts);
 /* Asks all flows to stop; requests in progress end early (STOPPED). Never blocks. */
 void tasks_stop(struct tasks *ts);
@@ -43,11 +46,15 @@ struct task_spec {
 	const char *id; /* NULL: one is made */
 	const struct target_conf *target;
 	const struct selection *selection;
-	const char *shown; /* JSON object that get and list show; no credentials */
+	const struct name_map *names; /* NULL: none */
+	const char *mode;             /* NULL: what the target takes; "replicate", "upsert": insist */
+	bool users;                   /* users, roles and grants, too */
+	const struct start *start;    /* NULL: now */
+	const char *shown;            /* JSON object that get and list show; no credentials */
 };
 /*
  * Makes and starts a task; blocks while the target and the source are asked. NO_SOURCE, LIMIT,
- * DUPLICATE (id, or the same collections to the same target), TARGET_*, INVALID (the target is the
+ * DUPLICATE (id, or a name on the target that another task writes), TARGET_*, INVALID (the target is the
  * source, R31), SOURCE_*, STATE_IO. On failure nothing is left. ret_id: TASK_ID_MAX + 1 bytes.
  */
 int tasks_create(struct tasks *ts, const struct task_spec *spec, char *ret_id, struct err *err);
@@ -58,6 +65,8 @@ int tasks_delete(struct tasks *ts, const char *id, struct err *err);
 
 struct task_view {
 	const char *id, *shown;
+	const char *mode; /* "" until the target was asked */
+	bool users;
 	enum task_state state;
 	int64_t created_ms;
 	struct health health;    /* of the task: the worse of its two halves */

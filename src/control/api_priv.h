@@ -34,9 +34,10 @@ struct api_counters {
 struct request {
 	const struct conf *conf;
 	struct tasks *tasks;
-	json_t *data;     /* request_data, an object */
-	json_t *warnings; /* array of texts */
-	json_t *answer;   /* object: `data` of the answer */
+	struct arena *arena; /* of the request */
+	json_t *data;        /* request_data, an object */
+	json_t *warnings;    /* array of texts */
+	json_t *answer;      /* object: `data` of the answer */
 	struct err *err;
 };
 
@@ -44,6 +45,25 @@ struct request {
 int api_handle(const struct conf *conf, struct tasks *ts, struct api_counters *counters, const char *body,
 	       size_t n, json_t **ret);
 int request_create(struct request *r);
+
+/*
+ * Parts of a create request. What they return lives in the request's arena or is borrowed from its
+ * JSON; the target's strings are malloc'd. INVALID, with the field's name.
+ */
+#define API_ITEMS_MAX 1024 /* names selected and excluded, and mappings: each */
+#define API_ITEMS_TEXT "1024"
+#define API_TEXT_MAX 1024
+int parse_target(struct request *r, struct target_conf *t);                            /* api_target.c */
+int parse_selection(struct request *r, struct selection *ret);                         /* api_selection.c */
+int parse_mapping(struct request *r, const struct selection *s, struct name_map *ret); /* api_mapping.c */
+/* api_start.c: positions, use_start_position and start. NULL: now. */
+int parse_start(struct request *r, const struct selection *s, const struct start **ret);
+/* What Milvus itself takes as a name. */
+int check_name(struct request *r, const char *where, const char *key, const char *name);
+/* What get and list show of them. */
+json_t *shown_target(struct request *r, const struct target_conf *t);
+void shown_selection(struct request *r, json_t *o);
+void shown_mapping(const struct name_map *m, json_t *o);
 
 /*
  * Typed fields. where: the object's path for messages, "" at the top. Absent and null are the same:

@@ -76,6 +76,8 @@ static json_t *task_json(const struct task_view *v)
 				    json_string("paused by request: capture goes on, nothing is applied; "
 						"reads of the target at Strong or "
 						"Bounded consistency wait until the task is resumed"));
+	json_object_set_new(o, "mode", json_text(v->mode));
+	json_object_set_new(o, "extra_info", json_pack("{s:b}", "enable_user_role", v->users));
 	json_object_set_new(o, "created", time_text(v->created_ms));
 	json_object_set_new(o, "health", health_json(&v->health));
 	json_object_set_new(o, "progress", progress_json(&v->flow));
@@ -297,10 +299,15 @@ static int dispatch(struct request *r, const char *body, size_t n, enum request_
 int api_handle(const struct conf *conf, struct tasks *ts, struct api_counters *counters, const char *body,
 	       size_t n, json_t **ret)
 {
+	AUTO(arena_free) struct arena *arena = arena_new();
 	enum request_type type = REQUEST_unknown;
 	struct err err = {0};
-	struct request r = {
-		.conf = conf, .tasks = ts, .warnings = json_array(), .answer = json_object(), .err = &err};
+	struct request r = {.conf = conf,
+			    .tasks = ts,
+			    .arena = arena,
+			    .warnings = json_array(),
+			    .answer = json_object(),
+			    .err = &err};
 	json_t *o = json_object();
 	int rc = dispatch(&r, body, n, &type), status = rc < 0 ? err_http_status(-rc) : 200;
 

@@ -70,6 +70,7 @@ void task_append(struct tasks *ts, struct task *t)
 
 static void task_free(struct task *t)
 {
+	task_mender_end(t);
 	task_row_clear(&t->row);
 	free(t);
 }
@@ -104,125 +105,6 @@ static bool idle_wait(struct tasks *ts, int64_t until_ms)
 	struct timespec at = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
 
 	return pthread_cond_timedwait(&ts->idle, &ts->mutex, &at) != ETIMEDOUT;
-}
-
-/* ---- flows ---- */
-
-struct flow_conf task_flow_conf(struct tasks *ts, const struct task_row *r, const char *dir)
-{
-	return (struct flow_conf){.conf = ts->conf,
-				  .task_id = r->id,
-				  .dir = dir,
-				  .source_uuid = r->source_uuid,
-				  .target = r->target,
-				  .selection = &r->selection,
-				  .mode = "replicate"};
-}
-
-/* Without the mutex; t is busy. */
-static int open_flow(struct tasks *ts, struct task *t, bool paused, struct flow **ret, struct err *err)
-{
-	AUTO_FREE char *dir = task_folder_path(ts->conf->data_dir, t->row.id);
-	struct flow_conf fc = task_flow_conf(ts, &t->row, dir);
-
-	if (!conf_has_source(ts->conf))
-		return err_set(err, ERR_NO_SOURCE,
-			       "no source is configured: set sourceConfig.etcd and "
-			       "sourceConfig.kafka in %s and restart",
-			       ts->conf->file);
-	return flow_open(ret, &fc, paused, err);
-}
-
-/* With the mutex, which it gives up in between; t is ready, not busy and has no flow. */
-static void open_task(struct tasks *ts, struct task *t)
-{
-	struct flow *flow = NULL;
-	struct err err = {0};
-	bool paused = t->row.paused;
-	int rc;
-
-	task_busy_begin(ts, t);
-	pthread_mutex_unlock(&ts->mutex);
-	rc = open_flow(ts, t, paused, &flow, &err);
-	pthread_mutex_lock(&ts->mutex);
-	if (rc < 0) {
-		if (t->open_err.code != err.code)
-			log_error("task %s: does not start: %s", t->row.id, err.text);
-		if (!t->open_err.code)
-			t->open_err_ms = clock_real_ms();
-		t->open_err = err;
-	} else {
-		t->open_err = (struct err){0};
-		t->flow = flow;
-		if (ts->started && !ts->stopping)
-			flow_start(flow);
-		flow_pause(flow, t->row.paused); /* the wish may have changed meanwhile */
-	}
-	task_busy_end(ts, t);
-}
-
-void tasks_start(struct tasks *ts)
-{
-	pthread_mutex_lock(&ts->mutex);
-	ts->started = true;
-	for (struct task *t = ts->first; t; t = t->next)
-		if (t->flow)
-			flow_start(t->flow);
-	pthread_mutex_unlock(&ts->mutex);
-}
-
-/* R16. With the mutex, which it gives up in between; t is ready and not busy. */
-static void repair_task(struct tasks *ts, struct task *t)
-{
-	AUTO_FREE char *dir = task_folder_path(ts->conf->data_dir, t->row.id);
-	struct flow_conf fc = task_flow_conf(ts, &t->row, dir);
-	struct flow *flow = TAKE(t->flow);
-	struct err err = {0};
-	int rc;
-
-	task_busy_begin(ts, t);
-	pthread_mutex_unlock(&ts->mutex);
-	if (flow)
-		flow_stop(flow);
-	flow_close(flow);
-	rc = flow_repair(&fc, &err);
-	if (rc > 0)
-		log_warning("task %s: its journal was damaged; the file and all after it are in quarantine/ "
-			    "and are "
-			    "read again from the source: %s",
-			    t->row.id, err.text);
-	else if (rc < 0)
-		log_error("task %s: its journal is damaged and cannot be read again: %s", t->row.id,
-			  err.text);
-	pthread_mutex_lock(&ts->mutex);
-	t->beyond_repair = rc <= 0;
-	task_busy_end(ts, t);
-	open_task(ts, t);
-}
-
-static bool needs_repair(const struct task *t)
-{
-	struct flow_status st;
-
-	if (t->beyond_repair)
-		return false;
-	if (!t->flow)
-		return t->open_err.code == ERR_JOURNAL_BAD;
-	flow_status(t->flow, &st);
-	return st.applier.code == ERR_JOURNAL_BAD;
-}
-
-void tasks_retry(struct tasks *ts)
-{
-	pthread_mutex_lock(&ts->mutex);
-	for (struct task *t = ts->first; t && !ts->stopping; t = t->next)
-		if (t->row.state == TASK_READY && !t->busy && needs_repair(t))
-			repair_task(ts, t);
-	for (struct task *t = ts->first; t && !ts->stopping; t = t->next)
-		if (t->row.state == TASK_READY && !t->busy && !t->flow &&
-		    err_policy(t->open_err.code) == ERR_RETRY)
-			open_task(ts, t); /* t cannot go while it is busy, nor while we have the mutex */
-	pthread_mutex_unlock(&ts->mutex);
 }
 
 /* ---- start and stop ---- */
@@ -316,10 +198,20 @@ int tasks_open(struct tasks **ret, const struct conf *conf, struct err *err)
 		return rc;
 	pthread_mutex_lock(&ts->mutex);
 	for (struct task *t = ts->first; t; t = t->next)
-		open_task(ts, t);
+		task_open_flow(ts, t);
 	pthread_mutex_unlock(&ts->mutex);
 	*ret = TAKE(ts);
 	return 0;
+}
+
+void tasks_start(struct tasks *ts)
+{
+	pthread_mutex_lock(&ts->mutex);
+	ts->started = true;
+	for (struct task *t = ts->first; t; t = t->next)
+		if (t->flow)
+			flow_start(t->flow);
+	pthread_mutex_unlock(&ts->mutex);
 }
 
 void tasks_stop(struct tasks *ts)

@@ -10,6 +10,7 @@
 #include <sys/random.h>
 
 #include "target_address.h"
+#include "target_names.h"
 #include "task_folder.h"
 #include "task_priv.h"
 
@@ -25,34 +26,36 @@ static void random_hex(char ret[33])
 		snprintf(ret + 2 * i, 3, "%02x", b[i]);
 }
 
-static bool wants_item(const struct selection *s, const struct selection_item *item)
+static const char *doing(const struct task *t)
 {
-	struct selection one = {.items = (struct selection_item *)item, .count = 1};
-
-	return selection_overlaps(s, &one);
+	return t->row.state == TASK_CREATING ? "is being created and writes" : "already writes";
 }
 
-/* No collection goes twice to the same target: it would be written by two. */
-static int check_overlap(struct tasks *ts, const struct task *self, const struct task_row *row,
-			 struct err *err)
+/* No name of a target is written by two tasks: neither would know what the other did to it. */
+static int check_others(struct tasks *ts, const struct task *self, const struct task_row *row,
+			struct err *err)
 {
-	for (struct task *t = ts->first; t; t = t->next) {
-		if (t == self || !target_same(t->row.target, t->row.resolved, row->target, row->resolved))
-			continue;
-		for (size_t i = 0; i < row->selection.count; i++) {
-			const struct selection_item *item = &row->selection.items[i];
+	AUTO(arena_free) struct arena *arena = arena_new();
+	const struct target_names *own = target_names_of(arena, &row->selection, &row->names);
 
-			if (wants_item(&t->row.selection, item))
-				return err_set(err, ERR_DUPLICATE,
-					       "collection_infos: task %s %s %s.%s to the target "
-					       "%s:%d",
-					       t->row.id,
-					       t->row.state == TASK_CREATING
-						       ? "is being created and replicates"
-						       : "already replicates",
-					       *item->db ? item->db : "default", item->collection,
-					       t->row.target->host, t->row.target->port);
-		}
+	for (struct task *t = ts->first; t; t = t->next) {
+		const struct target_conf *to = t->row.target;
+		const char *name;
+
+		if (t == self || !target_same(to, t->row.resolved, row->target, row->resolved))
+			continue;
+		name = target_names_meet(arena, own,
+					 target_names_of(arena, &t->row.selection, &t->row.names));
+		if (name)
+			return err_set(err, ERR_DUPLICATE,
+				       "collection_infos: task %s %s %s on the target %s:%d: exclude it "
+				       "(exclude_collections) or give it another name (name_mapping)",
+				       t->row.id, doing(t), name, to->host, to->port);
+		if (t->row.users && row->users)
+			return err_set(err, ERR_DUPLICATE,
+				       "extra_info.enable_user_role: task %s %s the users and roles of the "
+				       "target %s:%d",
+				       t->row.id, doing(t), to->host, to->port);
 	}
 	return 0;
 }
@@ -64,10 +67,14 @@ static int reserve(struct tasks *ts, const struct task_spec *spec, struct task *
 			       .source_uuid = "",
 			       .resolved = "",
 			       .shown = (char *)spec->shown,
+			       .mode = "",
+			       .target_key = "",
+			       .users = spec->users,
 			       .state = TASK_CREATING,
 			       .created_ms = clock_real_ms(),
 			       .target = (struct target_conf *)spec->target,
-			       .selection = *spec->selection};
+			       .selection = *spec->selection,
+			       .names = spec->names ? *spec->names : (struct name_map){0}};
 	char id[33], uuid[33];
 	struct task *t;
 	int count = 0, rc;
@@ -80,7 +87,7 @@ static int reserve(struct tasks *ts, const struct task_spec *spec, struct task *
 		return err_set(err, ERR_LIMIT, "there are %d tasks, maxTaskNum allows no more", count);
 	if (spec->id && task_find(ts, spec->id))
 		return err_set(err, ERR_DUPLICATE, "task_id: task %s exists already", spec->id);
-	if ((rc = check_overlap(ts, NULL, &row, err)) < 0)
+	if ((rc = check_others(ts, NULL, &row, err)) < 0)
 		return rc;
 	random_hex(id);
 	random_hex(uuid);
@@ -95,37 +102,74 @@ static int reserve(struct tasks *ts, const struct task_spec *spec, struct task *
 	return 0;
 }
 
-/* Asks target and source; the mutex is only taken to note the target's addresses. */
-static int check_parts(struct tasks *ts, struct task *t, struct err *err)
+/* The key of the tasks that write to this target already, or a new one. */
+static char *target_key(struct tasks *ts, const struct task *self)
+{
+	const struct task_row *r = &self->row;
+	size_t n = strcspn(r->resolved, " ");
+
+	for (struct task *t = ts->first; t; t = t->next)
+		if (t != self && *t->row.target_key &&
+		    target_same(t->row.target, t->row.resolved, r->target, r->resolved))
+			return xstrdup(t->row.target_key);
+	if (!n)
+		return xasprintf("%s:%d", r->target->host, r->target->port);
+	return xasprintf("%.*s:%d", (int)n, r->resolved, r->target->port);
+}
+
+/* Notes what is known now of the target; takes resolved. */
+static int note_target(struct tasks *ts, struct task *t, char *resolved, const char *mode, struct err *err)
+{
+	int rc;
+
+	pthread_mutex_lock(&ts->mutex);
+	free(t->row.resolved);
+	t->row.resolved = resolved;
+	free(t->row.mode);
+	t->row.mode = xstrdup(mode);
+	if ((rc = check_others(ts, t, &t->row, err)) == 0) {
+		free(t->row.target_key);
+		t->row.target_key = target_key(ts, t);
+	}
+	pthread_mutex_unlock(&ts->mutex);
+	return rc;
+}
+
+static int check_mode(const struct task *t, const struct target_info *info, const char *wanted,
+		      struct err *err)
+{
+	const char *mode = info->replicate ? "replicate" : "upsert";
+
+	if (!wanted || STREQ(wanted, mode))
+		return 0;
+	return err_set(
+		err, ERR_TARGET_BAD,
+		"mode: target %s:%d (Milvus %s) is %s, so the mode is '%s', not '%s': leave mode out, or "
+		"set common.ttMsgEnabled: %s in the target's milvus.yaml and restart it",
+		t->row.target->host, t->row.target->port, info->version,
+		info->replicate ? "a replication target" : "an ordinary Milvus", mode, wanted,
+		info->replicate ? "true" : "false");
+}
+
+/* Asks target and source; the mutex is only taken to note what the target is. */
+static int check_parts(struct tasks *ts, struct task *t, const struct task_spec *spec, struct err *err)
 {
 	AUTO(arena_free) struct arena *arena = arena_new();
 	struct target_info info = {0};
 	char *resolved = NULL;
 	int rc;
 
-	if ((rc = target_probe(t->row.target, arena, &info, err)) < 0)
-		return rc;
-	if ((rc = target_resolve(t->row.target, &resolved, err)) < 0)
-		return rc;
-	pthread_mutex_lock(&ts->mutex);
-	free(t->row.resolved);
-	t->row.resolved = resolved;
-	rc = check_overlap(ts, t, &t->row, err);
-	pthread_mutex_unlock(&ts->mutex);
-	if (rc < 0)
-		return rc;
-	if ((rc = flow_same_cluster(ts->conf, t->row.target, &info, err)) < 0)
+	if ((rc = target_probe(t->row.target, arena, &info, err)) < 0 ||
+	    (rc = target_resolve(t->row.target, &resolved, err)) < 0 ||
+	    (rc = note_target(ts, t, resolved, info.replicate ? "replicate" : "upsert", err)) < 0 ||
+	    (rc = check_mode(t, &info, spec->mode, err)) < 0 ||
+	    (rc = flow_same_cluster(ts->conf, t->row.target, &info, err)) < 0)
 		return rc;
 	if (rc > 0)
 		return err_set(err, ERR_INVALID,
 			       "milvus_connect_param: %s:%d is the source itself: a task to it would run in "
 			       "circles",
 			       t->row.target->host, t->row.target->port);
-	if (!info.replicate)
-		return err_set(err, ERR_TARGET_BAD,
-			       "target %s:%d (Milvus %s) takes no replicated messages: this version "
-			       "needs common.ttMsgEnabled: false in the target's milvus.yaml",
-			       t->row.target->host, t->row.target->port, info.version);
 	return 0;
 }
 
@@ -153,12 +197,14 @@ static int step_ready(struct tasks *ts, struct task *t, struct err *err)
 	return task_store_set_state(ts->store, t->row.id, TASK_READY, err);
 }
 
-static int make_flow(struct tasks *ts, struct task *t, struct flow **ret, struct err *err)
+static int make_flow(struct tasks *ts, struct task *t, const struct start *start, struct flow **ret,
+		     struct err *err)
 {
 	AUTO_FREE char *dir = task_folder_path(ts->conf->data_dir, t->row.id);
 	struct flow_conf fc = task_flow_conf(ts, &t->row, dir);
 	int rc;
 
+	fc.start = start;
 	CRASH_POINT("task_row");
 	if ((rc = flow_create(&fc, err)) < 0)
 		return rc;
@@ -204,8 +250,8 @@ int tasks_create(struct tasks *ts, const struct task_spec *spec, char *ret_id, s
 	pthread_mutex_unlock(&ts->mutex);
 	if (rc < 0)
 		return rc;
-	if ((rc = check_parts(ts, t, err)) == 0 && (rc = store_step(ts, t, step_row, err)) == 0 &&
-	    (rc = make_flow(ts, t, &flow, err)) < 0)
+	if ((rc = check_parts(ts, t, spec, err)) == 0 && (rc = store_step(ts, t, step_row, err)) == 0 &&
+	    (rc = make_flow(ts, t, spec->start, &flow, err)) < 0)
 		undo(ts, t, flow);
 	pthread_mutex_lock(&ts->mutex);
 	task_busy_end(ts, t);
@@ -217,8 +263,8 @@ int tasks_create(struct tasks *ts, const struct task_spec *spec, char *ret_id, s
 		else
 			flow_start(flow);
 		snprintf(ret_id, TASK_ID_MAX + 1, "%s", t->row.id);
-		log_info("task %s: created, %zu names to %s:%d", t->row.id, t->row.selection.count,
-			 t->row.target->host, t->row.target->port);
+		log_info("task %s: created, %zu names to %s:%d by %s", t->row.id, t->row.selection.count,
+			 t->row.target->host, t->row.target->port, t->row.mode);
 	} else {
 		task_take_off(ts, t);
 	}

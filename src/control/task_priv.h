@@ -14,6 +14,8 @@ struct task {
 	struct task_row row; /* row.resolved is "" until the target was asked */
 	struct flow *flow;   /* NULL: being created or deleted, or open_err says why */
 	bool busy;
+	bool mender_set;
+	pthread_t mender; /* task_open.c */
 	struct err open_err;
 	bool beyond_repair; /* R16 was tried and did not help */
 	int64_t open_err_ms;
@@ -33,13 +35,15 @@ struct tasks {
 	bool started, stopping;
 };
 
-/* All with the mutex, except task_flow_conf. */
+/* All with the mutex, except task_flow_conf and task_mender_end. */
 struct task *task_find(struct tasks *ts, const char *id);
 void task_append(struct tasks *ts, struct task *t);   /* takes t */
 void task_take_off(struct tasks *ts, struct task *t); /* frees t */
 void task_busy_begin(struct tasks *ts, struct task *t);
 void task_busy_end(struct tasks *ts, struct task *t);
 struct flow_conf task_flow_conf(struct tasks *ts, const struct task_row *r, const char *dir); /* borrows */
+void task_open_flow(struct tasks *ts, struct task *t); /* gives the mutex up in between */
+void task_mender_end(struct task *t);                  /* t is not busy: its thread works no more */
 /* NULL and NOT_FOUND for a task that is being deleted, too. */
 struct task *task_find_visible(struct tasks *ts, const char *id, struct err *err);
 

@@ -12,11 +12,13 @@
 
 #include "task_store.h"
 
-#define STORE_VERSION 1
-
-static const char schema[] =
+/* From version n to n + 1; a new file goes through all of them, so it is what an old one becomes. */
+static const char *const migrations[] = {
 #include "sql_control.h"
-	;
+	,
+#include "sql_control_2.h"
+};
+#define STORE_VERSION ((int)ARRAY_LEN(migrations))
 
 static const char *const state_names[] = {
 	[TASK_CREATING] = "creating", [TASK_READY] = "ready", [TASK_DELETING] = "deleting"};
@@ -26,7 +28,7 @@ struct task_store {
 	char *path;
 };
 
-void selection_clear(struct selection *s)
+static void selection_clear(struct selection *s)
 {
 	for (size_t i = 0; i < s->count; i++) {
 		free(s->items[i].db);
@@ -36,30 +38,57 @@ void selection_clear(struct selection *s)
 	*s = (struct selection){0};
 }
 
+static void names_clear(struct name_map *m)
+{
+	for (size_t i = 0; i < m->count; i++) {
+		free(m->items[i].db);
+		free(m->items[i].collection);
+		free(m->items[i].to_db);
+		free(m->items[i].to_collection);
+	}
+	free(m->items);
+	*m = (struct name_map){0};
+}
+
 void task_row_clear(struct task_row *r)
 {
 	free(r->id);
 	free(r->source_uuid);
 	free(r->resolved);
 	free(r->shown);
+	free(r->mode);
+	free(r->target_key);
 	target_conf_free(r->target);
 	selection_clear(&r->selection);
+	names_clear(&r->names);
 	*r = (struct task_row){0};
 }
 
 void task_row_copy(struct task_row *ret, const struct task_row *r)
 {
+	struct selection *s = &ret->selection;
+	struct name_map *m = &ret->names;
+
 	*ret = *r;
 	ret->id = xstrdup(r->id);
 	ret->source_uuid = xstrdup(r->source_uuid);
 	ret->resolved = xstrdup(r->resolved);
 	ret->shown = xstrdup(r->shown);
+	ret->mode = xstrdup(r->mode);
+	ret->target_key = xstrdup(r->target_key);
 	ret->target = target_conf_copy(r->target);
-	ret->selection.items = xcalloc(r->selection.count, sizeof(*ret->selection.items));
-	for (size_t i = 0; i < r->selection.count; i++) {
-		ret->selection.items[i].db = xstrdup(r->selection.items[i].db);
-		ret->selection.items[i].collection = xstrdup(r->selection.items[i].collection);
-	}
+	s->items = xcalloc(s->count, sizeof(*s->items));
+	for (size_t i = 0; i < s->count; i++)
+		s->items[i] = (struct selection_item){.db = xstrdup(r->selection.items[i].db),
+						      .collection = xstrdup(r->selection.items[i].collection),
+						      .exclude = r->selection.items[i].exclude};
+	m->items = xcalloc(m->count, sizeof(*m->items));
+	for (size_t i = 0; i < m->count; i++)
+		m->items[i] =
+			(struct name_map_item){.db = xstrdup(r->names.items[i].db),
+					       .collection = xstrdup(r->names.items[i].collection),
+					       .to_db = xstrdup(r->names.items[i].to_db),
+					       .to_collection = xstrdup(r->names.items[i].to_collection)};
 }
 
 static int fail(struct task_store *s, const char *what, struct err *err)
@@ -102,23 +131,31 @@ static int make_private(const char *path, struct err *err)
 	return 0;
 }
 
-static int prepare_schema(struct task_store *s, struct err *err)
+static int check_version(struct task_store *s, int *ret, struct err *err)
 {
-	int version = 0, rc;
+	int rc;
 
-	if ((rc = user_version(s, &version, err)) < 0)
+	if ((rc = user_version(s, ret, err)) < 0)
 		return rc;
-	if (version > STORE_VERSION)
+	if (*ret < 0 || *ret > STORE_VERSION)
 		return err_set(err, ERR_JOURNAL_NEWER,
 			       "%s: has format %d, this program knows %d: install the newer "
 			       "version again",
-			       s->path, version, STORE_VERSION);
+			       s->path, *ret, STORE_VERSION);
+	return 0;
+}
+
+static int migrate(struct task_store *s, int version, struct err *err)
+{
+	int rc;
+
 	if (version == STORE_VERSION)
 		return 0;
 	if ((rc = run(s, "BEGIN IMMEDIATE", "cannot be written", err)) < 0)
 		return rc;
-	if ((rc = run(s, schema, "cannot make its tables", err)) < 0 ||
-	    (rc = run(s, "COMMIT", "cannot be written", err)) < 0)
+	for (; rc == 0 && version < STORE_VERSION; version++)
+		rc = run(s, migrations[version], "cannot make or change its tables", err);
+	if (rc < 0 || (rc = run(s, "COMMIT", "cannot be written", err)) < 0)
 		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
 	return rc;
 }
@@ -126,7 +163,7 @@ static int prepare_schema(struct task_store *s, struct err *err)
 int task_store_open(struct task_store **ret, const char *path, struct err *err)
 {
 	AUTO(task_store_close) struct task_store *s = xcalloc(1, sizeof(*s));
-	int rc;
+	int version = 0, rc;
 
 	s->path = xstrdup(path);
 	if ((rc = make_private(path, err)) < 0)
@@ -134,12 +171,14 @@ int task_store_open(struct task_store **ret, const char *path, struct err *err)
 	if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX, NULL) != SQLITE_OK)
 		return fail(s, "cannot be opened", err);
 	sqlite3_busy_timeout(s->db, 1000);
+	if ((rc = check_version(s, &version, err)) < 0) /* before anything is changed */
+		return rc;
 	if ((rc = run(s,
 		      "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
 		      "PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF",
 		      "cannot be set up", err)) < 0)
 		return rc;
-	if ((rc = prepare_schema(s, err)) < 0)
+	if ((rc = migrate(s, version, err)) < 0)
 		return rc;
 	*ret = TAKE(s);
 	return 0;
@@ -190,27 +229,61 @@ static void read_row(struct task_row *r, sqlite3_stmt *q)
 		.created_ms = sqlite3_column_int64(q, 4),
 		.resolved = column(q, 14),
 		.shown = column(q, 15),
+		.mode = column(q, 16),
+		.users = sqlite3_column_int(q, 17) != 0,
+		.target_key = column(q, 18),
 		.target = target_conf_copy(&t),
 	};
 }
 
-static int read_selection(struct task_store *s, struct task_row *r, struct err *err)
+/* Rows of a task from a table of lists, in their order; take appends one. */
+static int read_list(struct task_store *s, struct task_row *r, const char *sql,
+		     void (*take)(struct task_row *, sqlite3_stmt *), struct err *err)
 {
-	struct selection *sel = &r->selection;
 	sqlite3_stmt *q = NULL;
 	int step;
 
-	if (sqlite3_prepare_v2(s->db, "SELECT db, collection FROM selection WHERE task_id = ?1 ORDER BY n",
-			       -1, &q, NULL) != SQLITE_OK)
+	if (sqlite3_prepare_v2(s->db, sql, -1, &q, NULL) != SQLITE_OK)
 		return fail(s, "cannot be read", err);
 	sqlite3_bind_text(q, 1, r->id, -1, SQLITE_STATIC);
-	while ((step = sqlite3_step(q)) == SQLITE_ROW) {
-		sel->items = xrealloc(sel->items, (sel->count + 1) * sizeof(*sel->items));
-		sel->items[sel->count].db = column(q, 0);
-		sel->items[sel->count++].collection = column(q, 1);
-	}
+	while ((step = sqlite3_step(q)) == SQLITE_ROW)
+		take(r, q);
 	sqlite3_finalize(q);
 	return step == SQLITE_DONE ? 0 : fail(s, "cannot be read", err);
+}
+
+static void take_selection(struct task_row *r, sqlite3_stmt *q)
+{
+	struct selection *sel = &r->selection;
+
+	sel->items = xrealloc(sel->items, (sel->count + 1) * sizeof(*sel->items));
+	sel->items[sel->count++] = (struct selection_item){
+		.db = column(q, 0), .collection = column(q, 1), .exclude = sqlite3_column_int(q, 2) != 0};
+}
+
+static void take_mapping(struct task_row *r, sqlite3_stmt *q)
+{
+	struct name_map *m = &r->names;
+
+	m->items = xrealloc(m->items, (m->count + 1) * sizeof(*m->items));
+	m->items[m->count++] = (struct name_map_item){.db = column(q, 0),
+						      .collection = column(q, 1),
+						      .to_db = column(q, 2),
+						      .to_collection = column(q, 3)};
+}
+
+static int read_lists(struct task_store *s, struct task_row *r, struct err *err)
+{
+	int rc =
+		read_list(s, r, "SELECT db, collection, exclude FROM selection WHERE task_id = ?1 ORDER BY n",
+			  take_selection, err);
+
+	if (rc < 0)
+		return rc;
+	return read_list(
+		s, r,
+		"SELECT db, collection, to_db, to_collection FROM mapping WHERE task_id = ?1 ORDER BY n",
+		take_mapping, err);
 }
 
 int task_store_list(struct task_store *s, struct task_row **ret, size_t *ret_count, struct err *err)
@@ -223,14 +296,14 @@ int task_store_list(struct task_store *s, struct task_row **ret, size_t *ret_cou
 	if (sqlite3_prepare_v2(
 		    s->db,
 		    "SELECT id, state, paused, source_uuid, created_ms, host, port, authorization,"
-		    " connect_timeout_ms, tls, tls_ca, tls_cert, tls_key, tls_server_name, resolved, shown"
-		    " FROM task ORDER BY created_ms, id",
+		    " connect_timeout_ms, tls, tls_ca, tls_cert, tls_key, tls_server_name, resolved, shown,"
+		    " mode, users, target_key FROM task ORDER BY created_ms, id",
 		    -1, &q, NULL) != SQLITE_OK)
 		return fail(s, "cannot be read", err);
 	while (rc == 0 && (step = sqlite3_step(q)) == SQLITE_ROW) {
 		rows = xrealloc(rows, (n + 1) * sizeof(*rows));
 		read_row(&rows[n], q);
-		rc = read_selection(s, &rows[n++], err);
+		rc = read_lists(s, &rows[n++], err);
 	}
 	if (rc == 0 && step != SQLITE_DONE)
 		rc = fail(s, "cannot be read; restore it from a backup", err);
@@ -261,7 +334,11 @@ static int add_task(struct task_store *s, const struct task_row *r, struct err *
 	int step;
 
 	if (sqlite3_prepare_v2(
-		    s->db, "INSERT INTO task VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
+		    s->db,
+		    "INSERT INTO task (id, state, paused, source_uuid, created_ms, host, port, authorization,"
+		    " connect_timeout_ms, tls, tls_ca, tls_cert, tls_key, tls_server_name, resolved, shown,"
+		    " mode, users, target_key)"
+		    " VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)",
 		    -1, &q, NULL) != SQLITE_OK)
 		return fail(s, "cannot be written", err);
 	bind_text(q, 1, r->id);
@@ -280,6 +357,9 @@ static int add_task(struct task_store *s, const struct task_row *r, struct err *
 	bind_text(q, 14, t->tls.server_name);
 	bind_text(q, 15, r->resolved);
 	bind_text(q, 16, r->shown);
+	bind_text(q, 17, r->mode);
+	sqlite3_bind_int(q, 18, r->users);
+	bind_text(q, 19, r->target_key);
 	step = sqlite3_step(q);
 	sqlite3_finalize(q);
 	if (step == SQLITE_CONSTRAINT)
@@ -292,14 +372,41 @@ static int add_selection(struct task_store *s, const struct task_row *r, struct 
 	sqlite3_stmt *q = NULL;
 	int step = SQLITE_DONE;
 
-	if (sqlite3_prepare_v2(s->db, "INSERT INTO selection VALUES (?1, ?2, ?3, ?4)", -1, &q, NULL) !=
-	    SQLITE_OK)
+	if (sqlite3_prepare_v2(
+		    s->db,
+		    "INSERT INTO selection (task_id, n, db, collection, exclude) VALUES (?1, ?2, ?3, ?4, ?5)",
+		    -1, &q, NULL) != SQLITE_OK)
 		return fail(s, "cannot be written", err);
 	for (size_t i = 0; i < r->selection.count && step == SQLITE_DONE; i++) {
 		bind_text(q, 1, r->id);
 		sqlite3_bind_int64(q, 2, (int64_t)i);
 		bind_text(q, 3, r->selection.items[i].db);
 		bind_text(q, 4, r->selection.items[i].collection);
+		sqlite3_bind_int(q, 5, r->selection.items[i].exclude);
+		step = sqlite3_step(q);
+		sqlite3_reset(q);
+	}
+	sqlite3_finalize(q);
+	return step == SQLITE_DONE ? 0 : fail(s, "cannot be written", err);
+}
+
+static int add_mapping(struct task_store *s, const struct task_row *r, struct err *err)
+{
+	sqlite3_stmt *q = NULL;
+	int step = SQLITE_DONE;
+
+	if (sqlite3_prepare_v2(s->db,
+			       "INSERT INTO mapping (task_id, n, db, collection, to_db, to_collection)"
+			       " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+			       -1, &q, NULL) != SQLITE_OK)
+		return fail(s, "cannot be written", err);
+	for (size_t i = 0; i < r->names.count && step == SQLITE_DONE; i++) {
+		bind_text(q, 1, r->id);
+		sqlite3_bind_int64(q, 2, (int64_t)i);
+		bind_text(q, 3, r->names.items[i].db);
+		bind_text(q, 4, r->names.items[i].collection);
+		bind_text(q, 5, r->names.items[i].to_db);
+		bind_text(q, 6, r->names.items[i].to_collection);
 		step = sqlite3_step(q);
 		sqlite3_reset(q);
 	}
@@ -313,7 +420,8 @@ int task_store_add(struct task_store *s, const struct task_row *r, struct err *e
 
 	if ((rc = run(s, "BEGIN IMMEDIATE", "cannot be written", err)) < 0)
 		return rc;
-	if ((rc = add_task(s, r, err)) == 0 && (rc = add_selection(s, r, err)) == 0)
+	if ((rc = add_task(s, r, err)) == 0 && (rc = add_selection(s, r, err)) == 0 &&
+	    (rc = add_mapping(s, r, err)) == 0)
 		rc = run(s, "COMMIT", "cannot be written", err);
 	if (rc < 0)
 		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);

@@ -14,18 +14,28 @@ struct task_row {
 	char *id, *source_uuid;
 	char *resolved; /* the target's addresses when the task was made: "10.0.0.1 10.0.0.2" */
 	char *shown;    /* JSON object of what get and list show; no credentials */
+	char *mode;     /* of the sink: "replicate", "upsert"; "" until the target was asked */
+	/*
+	 * One name for all tasks to this target, however each spells it: its first address when the first
+	 * of them was made, and the port. Kept, so that nobody asks a resolver again.
+	 */
+	char *target_key;
 	enum task_row_state state;
 	bool paused; /* the operator's wish */
+	bool users;  /* users, roles and grants, too */
 	int64_t created_ms;
 	struct target_conf *target; /* secret inside */
 	struct selection selection;
+	struct name_map names;
 };
 void task_row_clear(struct task_row *r); /* frees what it holds, not r */
 void task_row_copy(struct task_row *ret, const struct task_row *r);
-void selection_clear(struct selection *s);
 
 struct task_store;
-/* Opens or creates (0600). STATE_IO; JOURNAL_NEWER when a newer version wrote it. */
+/*
+ * Opens or creates (0600), and brings a file of an older version to this one, in one transaction.
+ * STATE_IO; JOURNAL_NEWER when a newer version wrote it: nothing is changed then.
+ */
 int task_store_open(struct task_store **ret, const char *path, struct err *err);
 void task_store_close(struct task_store *s); /* NULL is fine */
 DEFINE_AUTO(struct task_store, task_store_close)

@@ -44,6 +44,8 @@ static void view_of(struct task *t, struct arena *arena, struct task_view *ret)
 {
 	*ret = (struct task_view){.id = arena_strdup(arena, t->row.id),
 				  .shown = arena_strdup(arena, t->row.shown),
+				  .mode = arena_strdup(arena, t->row.mode),
+				  .users = t->row.users,
 				  .state = state_of(t),
 				  .created_ms = t->row.created_ms};
 	if (t->flow)

@@ -11,10 +11,8 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,7 +21,7 @@
 struct flow {
 	/* constant after open */
 	const struct conf *conf;
-	char *task_id, *dir, *target_name;
+	char *task_id, *dir, *target_key;
 	struct selection selection;
 	struct name_map names;
 	bool users;
@@ -82,23 +80,6 @@ static void names_done(struct name_map *m)
 		free(m->items[i].to_collection);
 	}
 	free(m->items);
-}
-
-/* "address:port": two spellings of one target share one clock of ticks (R22). */
-static char *canonical_target(const struct target_conf *t)
-{
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
-	char host[NI_MAXHOST] = "", port[16], *ret;
-
-	snprintf(port, sizeof(port), "%d", t->port);
-	if (getaddrinfo(t->host, port, &hints, &list) == 0 && list)
-		getnameinfo(list->ai_addr, list->ai_addrlen, host, sizeof(host), NULL, 0, NI_NUMERICHOST);
-	if (list)
-		freeaddrinfo(list);
-	if (STREQ(host, "::1"))
-		snprintf(host, sizeof(host), "127.0.0.1");
-	ret = xasprintf("%s:%d", host[0] ? host : t->host, t->port);
-	return ret;
 }
 
 static bool reader_stopping(void *arg)
@@ -225,6 +206,7 @@ static struct flow *flow_new(const struct flow_conf *conf)
 	f->names = names_copy(conf->names);
 	f->users = conf->users;
 	f->target = target_conf_copy(conf->target);
+	f->target_key = xstrdup(conf->target_key);
 	return f;
 }
 
@@ -295,11 +277,10 @@ static int open_applier(struct flow *f, const struct flow_conf *conf, bool pause
 		err);
 	if (rc < 0)
 		return rc;
-	f->target_name = canonical_target(f->target);
 	return applier_new(&f->applier,
 			   &(struct applier_conf){.conf = f->conf,
 						  .task_id = f->task_id,
-						  .target = f->target_name,
+						  .target = f->target_key,
 						  .journal = f->journal,
 						  .store = f->store,
 						  .sink_ops = f->sink_ops,
@@ -358,6 +339,12 @@ void flow_pause(struct flow *f, bool paused)
 	}
 }
 
+void flow_block(struct flow *f, const char *reason)
+{
+	applier_block(f->applier, reason);
+	worker_wake(f->applier_worker);
+}
+
 void flow_stop(struct flow *f)
 {
 	worker_stop(f->reader_worker);
@@ -387,7 +374,7 @@ void flow_close(struct flow *f)
 	target_conf_free(f->target);
 	selection_done(&f->selection);
 	names_done(&f->names);
-	free(f->target_name);
+	free(f->target_key);
 	free(f->task_id);
 	free(f->dir);
 	free(f);

@@ -51,19 +51,3 @@ bool selection_wants_db(const struct selection *s, const char *db)
 	}
 	return wants;
 }
-
-/* Could one collection match both? "*" stands for names that do not exist yet, too. */
-static bool may_meet(const char *a, const char *b)
-{
-	return is_all(a) || is_all(b) || STREQ(a, b);
-}
-
-bool selection_overlaps(const struct selection *a, const struct selection *b)
-{
-	for (size_t i = 0; i < a->count; i++)
-		for (size_t k = 0; k < b->count; k++)
-			if (may_meet(db_name(a->items[i].db), db_name(b->items[k].db)) &&
-			    may_meet(a->items[i].collection, b->items[k].collection))
-				return true;
-	return false;
-}

@@ -25,18 +25,22 @@ struct fake {
 
 	/* answers */
 	struct err probe, same, create, open; /* code 0: success */
+	struct err repair;                    /* code 0: the journal is mended, and status is ok again */
 	int same_answer;
 	bool no_replicate;
-	bool probe_gate, create_gate, close_gate; /* closed: the call waits */
+	bool probe_gate, create_gate, close_gate, open_gate, repair_gate; /* closed: the call waits */
 	struct flow_status status;
 	struct flow_position positions[4];
 	size_t position_count;
 
 	/* what happened */
-	int probes, creates, opens, starts, closes, alive, waiting;
+	int probes, creates, opens, starts, closes, alive, waiting, repairs;
 	struct target_conf *probed; /* the last one, a copy */
 	char uuid[64];              /* of the last flow_create */
-	size_t selected;            /* of the last flow_create */
+	size_t selected, mapped;    /* of the last flow_create: also */
+	size_t excluded;
+	char mode[16], key[128];
+	bool users, started_at; /* a start was given */
 };
 static struct fake fake = {.mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
 
@@ -52,6 +56,11 @@ static void fake_reset(void)
 	pthread_mutex_lock(&fake.mutex);
 	target_conf_free(fake.probed);
 	fake.probe = fake.same = fake.create = fake.open = (struct err){0};
+	fake.repair = (struct err){0};
+	err_set(&fake.repair, ERR_JOURNAL_BAD, "the fake has nothing to go back to");
+	fake.open_gate = fake.repair_gate = fake.users = fake.started_at = false;
+	fake.repairs = 0;
+	fake.mapped = fake.excluded = 0;
 	fake.same_answer = fake.probes = fake.creates = fake.opens = fake.starts = fake.closes = 0;
 	fake.no_replicate = fake.probe_gate = fake.create_gate = fake.close_gate = false;
 	fake.status = (struct flow_status){.mode = "replicate"};
@@ -155,7 +164,15 @@ int flow_create(const struct flow_conf *conf, struct err *err)
 	fake.creates++;
 	fake_gate(&fake.create_gate);
 	snprintf(fake.uuid, sizeof(fake.uuid), "%s", conf->source_uuid);
+	snprintf(fake.mode, sizeof(fake.mode), "%s", conf->mode);
+	snprintf(fake.key, sizeof(fake.key), "%s", conf->target_key);
 	fake.selected = conf->selection->count;
+	fake.mapped = conf->names->count;
+	fake.users = conf->users;
+	fake.started_at = conf->start != NULL;
+	fake.excluded = 0;
+	for (size_t i = 0; i < conf->selection->count; i++)
+		fake.excluded += conf->selection->items[i].exclude;
 	rc = fake_answer(&fake.create, err);
 	pthread_mutex_unlock(&fake.mutex);
 	if (rc < 0)
@@ -168,8 +185,18 @@ int flow_create(const struct flow_conf *conf, struct err *err)
 
 int flow_repair(const struct flow_conf *conf, struct err *err)
 {
+	int rc;
+
 	(void)conf;
-	return err_set(err, ERR_JOURNAL_BAD, "the fake has nothing to go back to");
+	pthread_mutex_lock(&fake.mutex);
+	fake.repairs++;
+	fake_gate(&fake.repair_gate);
+	if ((rc = fake_answer(&fake.repair, err)) == 0) {
+		fake.status.applier = (struct health){0};
+		rc = 1;
+	}
+	pthread_mutex_unlock(&fake.mutex);
+	return rc;
 }
 
 int flow_open(struct flow **ret, const struct flow_conf *conf, bool paused, struct err *err)
@@ -182,6 +209,7 @@ int flow_open(struct flow **ret, const struct flow_conf *conf, bool paused, stru
 		return err_set(err, ERR_JOURNAL_BAD, "%s: the folder is gone", conf->dir);
 	pthread_mutex_lock(&fake.mutex);
 	fake.opens++;
+	fake_gate(&fake.open_gate);
 	if ((rc = fake_answer(&fake.open, err)) == 0) {
 		f = xcalloc(1, sizeof(*f));
 		snprintf(f->id, sizeof(f->id), "%s", conf->task_id);

@@ -64,6 +64,7 @@ static int try_open(struct err *err)
 	struct flow *f = NULL;
 	int rc = flow_open(&f,
 			   &(struct flow_conf){.conf = conf,
+					       .target_key = "t:1",
 					       .task_id = "t",
 					       .dir = dir,
 					       .source_uuid = "u",

@@ -221,7 +221,36 @@ TEST(what_the_caller_got_wrong_is_400_with_the_fields_name)
 		{"{" TARGET_A ",\"db_collections\":{\"d\":[{\"name\":\"\"}]}}",
 		 "db_collections.d[0].name: is missing"},
 		{"{" TARGET_A INFOS ",\"name_mapping\":[{\"source_db\":\"a\"}]}",
-		 "name_mapping: is not supported"},
+		 "name_mapping[0].source_db: is not selected"},
+		{"{" TARGET_A INFOS ",\"name_mapping\":{}}", "name_mapping: must be a list"},
+		{"{" TARGET_A INFOS ",\"name_mapping\":[5]}", "name_mapping[0]: must be an object"},
+		{"{" TARGET_A INFOS ",\"name_mapping\":[{\"collection_mapping\":{\"q\":\"r\"}}]}",
+		 "name_mapping[0].collection_mapping.q: is not selected"},
+		{"{" TARGET_A INFOS ",\"name_mapping\":[{\"collection_mapping\":{\"c\":\"9\"}}]}",
+		 "name_mapping[0].collection_mapping.c: must begin"},
+		{"{" TARGET_A INFOS ",\"name_mapping\":[{\"collection_mapping\":{\"c\":\"\"}}]}",
+		 "name_mapping[0].collection_mapping.c: is missing or empty"},
+		{"{" TARGET_A INFOS ",\"name_mapping\":[{\"collection_mapping\":{\"c\":5}}]}",
+		 "name_mapping[0].collection_mapping.c: must be a string"},
+		{"{" TARGET_A INFOS ",\"name_mapping\":[{\"collection_mapping\":{\"c\":\"*\"}}]}",
+		 "name_mapping[0].collection_mapping.c: * stands for all"},
+		{"{" TARGET_A INFOS ",\"name_mapping\":[{\"collection_mapping\":{\"*\":\"x\"}}]}",
+		 "name_mapping[0].collection_mapping.*: * stands for all"},
+		{"{" TARGET_A INFOS ",\"name_mapping\":[{\"source_db\":\"*\",\"target_db\":\"x\"}]}",
+		 "name_mapping[0].source_db: must be the name of one"},
+		{"{" TARGET_A INFOS ",\"name_mapping\":[{\"target_db\":\"a$b\"}]}",
+		 "name_mapping[0].target_db: must have only"},
+		{"{" TARGET_A INFOS ",\"name_mapping\":[{\"collection_mapping\":{\"c\":\"x\"}},"
+		 "{\"source_db\":\"default\",\"collection_mapping\":{\"c\":\"y\"}}]}",
+		 "name_mapping[1].collection_mapping.c: is mapped twice"},
+		{"{" TARGET_A INFOS ",\"exclude_collections\":{}}", "exclude_collections: must be a list"},
+		{"{" TARGET_A INFOS ",\"exclude_collections\":[{\"db\":\"d\"}]}",
+		 "exclude_collections[0].name: is missing"},
+		{"{" TARGET_A INFOS ",\"exclude_collections\":[{\"name\":\"c\"}]}",
+		 "exclude_collections: leaves nothing"},
+		{"{" TARGET_A INFOS ",\"mode\":\"fast\"}", "mode: must be auto, replicate or upsert"},
+		{"{" TARGET_A INFOS ",\"extra_info\":{\"enable_user_role\":1}}",
+		 "extra_info.enable_user_role: must be true or false"},
 		{"{" TARGET_A INFOS ",\"positions\":{\"v\":\"x\"}}", "positions: is not supported"},
 		{"{" TARGET_A INFOS ",\"use_start_position\":true}", "use_start_position: is not supported"},
 		{"{" TARGET_A INFOS ",\"kafka_connect_param\":{\"address\":\"k:1\"}}",
@@ -279,7 +308,7 @@ TEST(what_only_tunes_the_peer_is_taken_with_a_warning)
 	CHECK_INT(req("create",
 		      "{\"milvus_connect_param\":{\"host\":\"127.0.0.1\",\"port\":19530.0,\"channel_num\":16,"
 		      "\"ignore_partition\":true}" INFOS ",\"buffer_config\":{\"period\":1,\"size\":10},"
-		      "\"extra_info\":{\"enable_user_role\":true},\"disable_auto_start\":true,\"foo\":1,"
+		      "\"extra_info\":{\"bar\":true},\"disable_auto_start\":true,\"foo\":1,"
 		      "\"rpc_channel_info\":{\"name\":\"by-dev-replicate-msg\"},\"name_mapping\":[],"
 		      "\"positions\":null,"
 		      "\"kafka_connect_param\":{}}"),
@@ -288,7 +317,7 @@ TEST(what_only_tunes_the_peer_is_taken_with_a_warning)
 	CHECK(strstr(ans.text, "channel_num: has no effect") &&
 	      strstr(ans.text, "ignore_partition: has no effect"));
 	CHECK(strstr(ans.text, "buffer_config: has no effect") &&
-	      strstr(ans.text, "extra_info: has no effect"));
+	      strstr(ans.text, "extra_info.bar: unknown field"));
 	CHECK(strstr(ans.text, "disable_auto_start: has no effect") &&
 	      strstr(ans.text, "foo: unknown field"));
 	CHECK_INT(fake.probed->port, 19530);
@@ -339,12 +368,147 @@ TEST(several_names_and_databases_are_one_selection)
 	kit_end();
 }
 
+#define LIST(...) "[" __VA_ARGS__ "]"
+#define NAME(n) "{\"name\":\"" n "\"}"
+
+TEST(what_a_task_selects_maps_and_excludes_is_shown_and_survives_a_restart)
+{
+	kit_start();
+	CHECK_INT(req("create", "{" TARGET_A ",\"task_id\":\"t\",\"collection_infos\":" LIST(
+					NAME("*")) ","
+						   "\"exclude_collections\":[{\"name\":\"tmp\"},{\"db\":\"*"
+						   "\",\"name\":\"log\"}],"
+						   "\"name_mapping\":[{\"source_db\":\"\",\"collection_"
+						   "mapping\":{\"a\":\"b\"}},"
+						   "{\"source_db\":\"shop\",\"target_db\":\"market\"}],"
+						   "\"extra_info\":{\"enable_user_role\":true}}"),
+		  200);
+	CHECK(!at("warnings"));
+	CHECK_INT(fake.selected, 3);
+	CHECK_INT(fake.excluded, 2);
+	CHECK_INT(fake.mapped, 2);
+	CHECK(fake.users && !fake.started_at);
+	CHECK_STR(fake.mode, "replicate");
+	CHECK_STR(fake.key, "127.0.0.1:19530");
+	for (int i = 0; i < 2; i++) {
+		CHECK_INT(req_id("get", "t"), 200);
+		CHECK_STR(str_at("data.task.mode"), "replicate");
+		CHECK(json_is_true(at("data.task.extra_info.enable_user_role")));
+		CHECK_STR(str_at("data.task.exclude_collections.0.db"), "default");
+		CHECK_STR(str_at("data.task.exclude_collections.1.db"), "*");
+		CHECK_STR(str_at("data.task.exclude_collections.1.name"), "log");
+		CHECK_STR(str_at("data.task.name_mapping.0.source_db"), "default");
+		CHECK_STR(str_at("data.task.name_mapping.0.collection_mapping.a"), "b");
+		CHECK_STR(str_at("data.task.name_mapping.1.target_db"), "market");
+		CHECK_STR(str_at("data.task.name_mapping.1.collection_mapping.*"), "*");
+		CHECK(json_is_null(at("data.task.collection_infos.0.positions")));
+		CHECK(json_is_false(at("data.task.collection_infos.0.use_start_position")));
+		kit_down();
+		kit_up();
+	}
+	kit_end();
+}
+
+TEST(two_sources_of_one_task_on_one_name_are_400_and_both_are_named)
+{
+	kit_start();
+	CHECK_INT(req("create", "{" TARGET_A ",\"collection_infos\":" LIST(NAME("a") "," NAME(
+					"b")) ","
+					      "\"name_mapping\":[{\"collection_mapping\":{\"a\":\"b\"}}]}"),
+		  400);
+	CHECK(strstr(message(), "default.a and default.b would both be default.b"));
+	CHECK_INT(fake.probes, 0);
+	kit_end();
+}
+
+TEST(two_tasks_never_write_one_name_of_a_target)
+{
+	kit_start();
+	create("one", "a");
+	/* another name for it: fine, the source is read twice */
+	CHECK_INT(req("create", "{" TARGET_A ",\"task_id\":\"two\",\"collection_infos\":" LIST(NAME(
+					"a")) ","
+					      "\"name_mapping\":[{\"collection_mapping\":{\"a\":\"a2\"}}]}"),
+		  200);
+	/* but not one that someone has */
+	CHECK_INT(req("create", "{" TARGET_A ",\"collection_infos\":" LIST(NAME(
+					"b")) ","
+					      "\"name_mapping\":[{\"collection_mapping\":{\"b\":\"a2\"}}]}"),
+		  409);
+	CHECK(strstr(message(), "task two already writes default.a2 on the target 127.0.0.1:19530"));
+	/* nor one that someone might get: a whole database moved onto it */
+	CHECK_INT(req("create",
+		      "{" TARGET_A ",\"db_collections\":{\"d\":" LIST(NAME(
+			      "*")) "},"
+				    "\"name_mapping\":[{\"source_db\":\"d\",\"target_db\":\"default\"}]}"),
+		  409);
+	CHECK_INT(req("create",
+		      "{" TARGET_A ",\"db_collections\":{\"d\":" LIST(NAME(
+			      "*")) "},"
+				    "\"exclude_collections\":[{\"db\":\"d\",\"name\":\"a\"},{\"db\":\"d\","
+				    "\"name\":\"a2\"}],"
+				    "\"name_mapping\":[{\"source_db\":\"d\",\"target_db\":\"default\"}]}"),
+		  200);
+	CHECK_INT(req("create", "{" TARGET_A ",\"collection_infos\":" LIST(NAME("c")) "}"), 409);
+	kit_end();
+}
+
+TEST(users_and_roles_of_a_target_belong_to_one_task)
+{
+	kit_start();
+	CHECK_INT(req("create", "{" TARGET_A ",\"task_id\":\"one\",\"collection_infos\":" LIST(
+					NAME("a")) ","
+						   "\"extra_info\":{\"enable_user_role\":true}}"),
+		  200);
+	CHECK_INT(req("create", "{" TARGET_A ",\"collection_infos\":" LIST(
+					NAME("b")) ","
+						   "\"extra_info\":{\"enable_user_role\":true}}"),
+		  409);
+	CHECK(strstr(message(), "extra_info.enable_user_role: task one already writes"));
+	CHECK_INT(req("create", "{" TARGET_A ",\"collection_infos\":" LIST(NAME("b")) "}"), 200);
+	kit_end();
+}
+
+TEST(too_many_names_are_400)
+{
+	AUTO_BUF struct buf b = {0};
+
+	kit_start();
+	for (int n = 1024; n <= 1025; n++) {
+		buf_reset(&b);
+		buf_adds(&b, "{" TARGET_A ",\"task_id\":\"t\",\"collection_infos\":[");
+		for (int i = 0; i < n; i++)
+			buf_addf(&b, "%s{\"name\":\"c%d\"}", i ? "," : "", i);
+		buf_adds(&b, "]}");
+		CHECK_INT(req("create", (char *)b.data), n == 1024 ? 200 : 400);
+	}
+	CHECK(strstr(message(), "more than 1024 names"));
+	kit_end();
+}
+
+TEST(a_name_on_the_target_is_too_long_where_Milvus_would_refuse_it)
+{
+	char body[1024], name[300];
+
+	kit_start();
+	for (int n = 255; n <= 256; n++) {
+		memset(name, 'n', sizeof(name));
+		name[n] = 0;
+		snprintf(body, sizeof(body),
+			 "{" TARGET_A INFOS ",\"name_mapping\":[{\"collection_mapping\":{\"c\":\"%s\"}}]}",
+			 name);
+		CHECK_INT(req("create", body), n == 255 ? 200 : 400);
+	}
+	CHECK(strstr(message(), "name_mapping[0].collection_mapping.c: is too long, at most 255"));
+	kit_end();
+}
+
 TEST(the_same_collections_to_the_same_target_are_409_however_it_is_spelled)
 {
 	kit_start();
 	create("one", "a");
 	CHECK_INT(req("create", "{" TARGET_A ",\"collection_infos\":[{\"name\":\"a\"}]}"), 409);
-	CHECK(strstr(message(), "task one already replicates default.a"));
+	CHECK(strstr(message(), "task one already writes default.a on the target"));
 	CHECK_INT(fake.probes, 1); /* not asked: the spelling told */
 	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"host\":\"localhost\",\"port\":19530},"
 				"\"collection_infos\":[{\"name\":\"a\"}]}"),

@@ -38,25 +38,30 @@ TEST(no_database_is_the_default_one)
 
 TEST(an_empty_selection_wants_nothing)
 {
-	struct selection none = {0}, all = SELECTION({.db = "*", .collection = "*"});
+	struct selection none = {0};
 
 	CHECK(!selection_wants(&none, "default", "a") && !selection_wants_db(&none, "default"));
-	CHECK(!selection_overlaps(&none, &all) && !selection_overlaps(&all, &none));
 }
 
-TEST(selections_overlap_when_one_collection_could_match_both)
+TEST(an_exclusion_goes_before_every_inclusion_wherever_it_stands)
 {
-	struct selection a = SELECTION({.db = "default", .collection = "a"}),
-			 b = SELECTION({.db = "default", .collection = "b"}),
-			 all = SELECTION({.db = "*", .collection = "*"}),
-			 any_a = SELECTION({.db = "*", .collection = "a"}),
-			 d = SELECTION({.db = "d", .collection = "*"}),
-			 both = SELECTION({.db = "x", .collection = "y"}, {.db = "", .collection = "a"});
+	struct selection s =
+		SELECTION({.db = "default", .collection = "a", .exclude = true},
+			  {.db = "*", .collection = "*"}, {.db = "d", .collection = "b", .exclude = true},
+			  {.db = "*", .collection = "tmp", .exclude = true});
 
-	CHECK(selection_overlaps(&a, &a) && !selection_overlaps(&a, &b));
-	CHECK(selection_overlaps(&a, &all) && selection_overlaps(&all, &b));
-	CHECK(selection_overlaps(&any_a, &d) && selection_overlaps(&d, &any_a));
-	CHECK(!selection_overlaps(&d, &a) && selection_overlaps(&both, &a) && !selection_overlaps(&both, &b));
+	CHECK(!selection_wants(&s, "", "a") && selection_wants(&s, "", "b") && selection_wants(&s, "d", "a"));
+	CHECK(!selection_wants(&s, "d", "b") && !selection_wants(&s, "d", "tmp") &&
+	      !selection_wants(&s, "", "tmp"));
+	CHECK(selection_wants_db(&s, "d") && selection_wants_db(&s, "default"));
+}
+
+TEST(an_excluded_database_is_not_wanted_itself)
+{
+	struct selection s =
+		SELECTION({.db = "*", .collection = "*"}, {.db = "d", .collection = "*", .exclude = true});
+
+	CHECK(!selection_wants_db(&s, "d") && !selection_wants(&s, "d", "a") && selection_wants_db(&s, "e"));
 }
 
 TEST(a_copy_of_a_target_shares_nothing_with_it)

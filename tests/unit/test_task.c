@@ -11,6 +11,36 @@ static bool no_tasks(void)
 	return req("list", "{}") == 200 && json_array_size(at("data.tasks")) == 0;
 }
 
+struct call {
+	pthread_t thread;
+	const char *body;
+	struct answer answer;
+};
+
+static void *call_main(void *arg)
+{
+	struct call *c = arg;
+
+	http_to(&c->answer, "POST", "/cdc", c->body, (long)strlen(c->body));
+	return NULL;
+}
+
+static void call_begin(struct call *c, const char *body)
+{
+	*c = (struct call){.body = body};
+	CHECK_INT(pthread_create(&c->thread, NULL, call_main, c), 0);
+}
+
+static long call_end(struct call *c)
+{
+	long status;
+
+	pthread_join(c->thread, NULL);
+	status = c->answer.status;
+	answer_free(&c->answer);
+	return status;
+}
+
 /* ---- failures of create ---- */
 
 static void create_fails(struct err *slot, int code, const char *text, int status)
@@ -54,15 +84,48 @@ TEST(a_folder_that_cannot_be_opened_takes_row_and_folder_back)
 	create_fails(&fake.open, ERR_JOURNAL_IO, "disk full", 500);
 }
 
-TEST(a_target_that_takes_no_replicated_messages_is_502_and_says_what_to_set)
+TEST(the_mode_is_what_the_target_takes_and_insisting_on_the_other_is_502)
 {
 	kit_start();
 	fake.no_replicate = true;
-	CHECK_INT(req("create", "{" TARGET_A ALL "}"), 502);
+	CHECK_INT(req("create", "{" TARGET_A ALL ",\"mode\":\"replicate\"}"), 502);
 	CHECK_STR(str_at("error"), "TARGET_BAD");
 	CHECK(strstr(message(), "common.ttMsgEnabled: false") && strstr(message(), "127.0.0.1:19530"));
 	CHECK_INT(fake.creates, 0);
 	CHECK(no_tasks());
+	CHECK_INT(req("create", "{" TARGET_A ALL ",\"mode\":\"auto\",\"task_id\":\"t\"}"), 200);
+	CHECK_STR(fake.mode, "upsert");
+	fake.no_replicate = false; /* the mode of a task never changes */
+	kit_down();
+	kit_up();
+	CHECK_INT(req_id("get", "t"), 200);
+	CHECK_STR(str_at("data.task.mode"), "upsert");
+	CHECK_INT(req_id("delete", "t"), 200);
+	CHECK_INT(req("create", "{" TARGET_A ALL ",\"mode\":\"upsert\"}"), 502);
+	CHECK(strstr(message(), "common.ttMsgEnabled: true"));
+	CHECK_INT(req("create", "{" TARGET_A ALL ",\"mode\":\"replicate\"}"), 200);
+	kit_end();
+}
+
+/* R22: they share one clock of ticks, whoever of them is opened first or deleted. */
+TEST(tasks_to_one_target_have_one_key_however_each_spells_it)
+{
+	kit_start();
+	create("one", "a");
+	CHECK_STR(fake.key, "127.0.0.1:19530");
+	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"host\":\"localhost\",\"port\":19530},"
+				"\"collection_infos\":[{\"name\":\"b\"}]}"),
+		  200);
+	CHECK_STR(fake.key, "127.0.0.1:19530");
+	CHECK_INT(req_id("delete", "one"), 200);
+	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"uri\":\"http://[::1]:19530\"},"
+				"\"collection_infos\":[{\"name\":\"c\"}]}"),
+		  200);
+	CHECK_STR(fake.key, "127.0.0.1:19530");
+	CHECK_INT(req("create", "{\"milvus_connect_param\":{\"host\":\"localhost\",\"port\":19531},"
+				"\"collection_infos\":[{\"name\":\"b\"}]}"),
+		  200);
+	CHECK_STR(fake.key, "127.0.0.1:19531");
 	kit_end();
 }
 
@@ -139,12 +202,14 @@ static void leave(const char *id, enum task_row_state state, bool with_folder)
 {
 	AUTO_FREE char *path = xasprintf("%s/control.db", kit_dir),
 		       *dir = xasprintf("%s/tasks/%s", kit_dir, id);
-	struct selection_item item = {"default", "c"};
+	struct selection_item item = {"default", "c", false};
 	struct target_conf t = {.host = "h", .port = 1, .connect_timeout_ms = 1};
 	struct task_row r = {.id = (char *)id,
 			     .source_uuid = "u",
 			     .resolved = "",
 			     .shown = "{}",
+			     .mode = "replicate",
+			     .target_key = "h:1",
 			     .state = state,
 			     .target = &t,
 			     .selection = {&item, 1}};
@@ -229,13 +294,86 @@ TEST(a_task_whose_opening_may_heal_is_opened_again)
 	CHECK_STR(str_at("data.task.health.status"), "retrying");
 	CHECK_INT(req_id("pause", "t"), 200);
 	tasks_retry(kit_tasks);
+	CHECK(tasks_drain(kit_tasks, 5000));
 	CHECK_INT(fake.alive, 0);
 	fake.open = (struct err){0};
 	tasks_retry(kit_tasks);
+	CHECK(tasks_drain(kit_tasks, 5000));
 	CHECK_INT(fake.alive, 1);
 	CHECK_INT(fake_paused("t"), 1);
 	CHECK_INT(req_id("get", "t"), 200);
 	CHECK_STR(str_at("data.task.health.status"), "ok");
+	kit_end();
+}
+
+/* R16. The supervisor feeds the watchdog meanwhile: nothing that it calls may wait for the repair. */
+TEST(a_repair_that_takes_long_holds_up_nobody)
+{
+	struct tasks_summary sum;
+	int64_t began;
+
+	kit_start();
+	create("bad", "a");
+	create("good", "b");
+	fake.repair = (struct err){0};
+	fake_set(&fake.repair_gate, true);
+	fake.status.applier = (struct health){.status = HEALTH_HELD, .code = ERR_JOURNAL_BAD};
+	began = clock_mono_ms();
+	tasks_retry(kit_tasks);
+	CHECK(fake_wait_waiting(2)); /* both, side by side */
+	tasks_retry(kit_tasks);
+	tasks_summary(kit_tasks, &sum);
+	CHECK(clock_mono_ms() - began < 2000);
+	CHECK_INT(fake.repairs, 2);
+	CHECK_INT(req_id("get", "bad"), 200);
+	CHECK_STR(str_at("data.task.health.error"), "JOURNAL_BAD");
+	CHECK(strstr(str_at("data.task.health.reason"), "being repaired"));
+	CHECK_INT(req_id("pause", "bad"), 200);
+	fake_set(&fake.repair_gate, false);
+	CHECK(tasks_drain(kit_tasks, 5000));
+	CHECK_INT(fake.alive, 2);
+	CHECK_INT(fake.starts, 4);
+	CHECK_INT(fake_paused("bad"), 1);
+	CHECK_INT(req_id("get", "good"), 200);
+	CHECK_STR(str_at("data.task.health.status"), "ok");
+	tasks_retry(kit_tasks);
+	CHECK_INT(fake.repairs, 2);
+	kit_end();
+}
+
+TEST(a_repair_that_does_not_help_is_not_repeated_and_says_why)
+{
+	kit_start();
+	create("t", "a");
+	fake.status.applier = (struct health){.status = HEALTH_HELD, .code = ERR_JOURNAL_BAD};
+	for (int i = 0; i < 3; i++) {
+		tasks_retry(kit_tasks);
+		CHECK(tasks_drain(kit_tasks, 5000));
+	}
+	CHECK_INT(fake.repairs, 1);
+	CHECK_INT(fake.alive, 1);
+	kit_end();
+}
+
+TEST(a_delete_waits_for_the_opening_of_its_task_and_leaves_nothing)
+{
+	struct call del;
+
+	kit_start();
+	create("t", "a");
+	kit_down();
+	err_set(&fake.open, ERR_JOURNAL_IO, "disk full");
+	kit_up();
+	fake.open = (struct err){0};
+	fake_set(&fake.open_gate, true);
+	tasks_retry(kit_tasks);
+	CHECK(fake_wait_waiting(1));
+	call_begin(&del, "{\"request_type\":\"delete\",\"request_data\":{\"task_id\":\"t\"}}");
+	CHECK_INT(req("list", "{}"), 200);
+	fake_set(&fake.open_gate, false);
+	CHECK_INT(call_end(&del), 200);
+	CHECK_INT(fake.alive, 0);
+	CHECK_INT(entries("tasks"), 0);
 	kit_end();
 }
 
@@ -284,36 +422,6 @@ TEST(the_data_directory_and_the_store_are_private)
 }
 
 /* ---- side by side ---- */
-
-struct call {
-	pthread_t thread;
-	const char *body;
-	struct answer answer;
-};
-
-static void *call_main(void *arg)
-{
-	struct call *c = arg;
-
-	http_to(&c->answer, "POST", "/cdc", c->body, (long)strlen(c->body));
-	return NULL;
-}
-
-static void call_begin(struct call *c, const char *body)
-{
-	*c = (struct call){.body = body};
-	CHECK_INT(pthread_create(&c->thread, NULL, call_main, c), 0);
-}
-
-static long call_end(struct call *c)
-{
-	long status;
-
-	pthread_join(c->thread, NULL);
-	status = c->answer.status;
-	answer_free(&c->answer);
-	return status;
-}
 
 #define CREATE(id, rest) \
 	"{\"request_type\":\"create\",\"request_data\":{\"task_id\":\"" id "\"," TARGET_A rest "}}"

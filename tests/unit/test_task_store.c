@@ -33,7 +33,8 @@ static void gone(void)
 
 static struct task_row row(const char *id)
 {
-	static struct selection_item items[] = {{"default", "a"}, {"*", "*"}};
+	static struct selection_item items[] = {{"default", "a", true}, {"*", "*", false}};
+	static struct name_map_item names[] = {{"default", "b", "x", "c"}, {"d", "*", "e", "*"}};
 	static struct target_conf t = {.host = "h",
 				       .port = 19530,
 				       .authorization = "root:s3cr3t",
@@ -48,6 +49,10 @@ static struct task_row row(const char *id)
 				 .source_uuid = "uuid",
 				 .resolved = "10.0.0.1 ",
 				 .shown = "{}",
+				 .mode = "upsert",
+				 .target_key = "10.0.0.1:19530",
+				 .users = true,
+				 .names = {names, 2},
 				 .state = TASK_CREATING,
 				 .created_ms = 12345,
 				 .target = &t,
@@ -114,6 +119,16 @@ TEST(a_row_comes_back_whole_after_reopening)
 	CHECK_INT(rows[0].selection.count, 2);
 	CHECK_STR(rows[0].selection.items[0].collection, "a");
 	CHECK_STR(rows[0].selection.items[1].db, "*");
+	CHECK(rows[0].selection.items[0].exclude && !rows[0].selection.items[1].exclude);
+	CHECK_STR(rows[0].mode, "upsert");
+	CHECK_STR(rows[0].target_key, "10.0.0.1:19530");
+	CHECK(rows[0].users);
+	CHECK_INT(rows[0].names.count, 2);
+	CHECK_STR(rows[0].names.items[0].db, "default");
+	CHECK_STR(rows[0].names.items[0].collection, "b");
+	CHECK_STR(rows[0].names.items[0].to_db, "x");
+	CHECK_STR(rows[0].names.items[0].to_collection, "c");
+	CHECK_STR(rows[0].names.items[1].to_db, "e");
 	rows_free(rows, n);
 	task_store_close(s);
 	gone();
@@ -190,16 +205,117 @@ TEST(the_file_and_its_wal_are_private_whatever_the_umask)
 	gone();
 }
 
+static const char *wal_path(void)
+{
+	static char wal[128];
+
+	snprintf(wal, sizeof(wal), "%s-wal", path);
+	return wal;
+}
+
 TEST(a_file_of_a_newer_version_is_refused_and_kept)
 {
 	struct task_store *s = NULL;
 
 	fresh();
 	task_store_close(open_store());
-	CHECK_INT(sql("PRAGMA user_version = 99"), SQLITE_OK);
+	CHECK_INT(sql("PRAGMA journal_mode = DELETE; PRAGMA user_version = 99"), SQLITE_OK);
 	CHECK_INT(task_store_open(&s, path, &err), -ERR_JOURNAL_NEWER);
 	CHECK(!s && strstr(err.text, "99") && strstr(err.text, path));
-	CHECK_INT(access(path, F_OK), 0);
+	CHECK_INT(sql("CREATE TABLE still_writable (x)"), SQLITE_OK);
+	CHECK(access(wal_path(), F_OK) < 0); /* not even its journal mode was changed */
+	gone();
+}
+
+/* The tables of version 1 as they were shipped, with two tasks. Never to be changed. */
+static const char v1[] =
+	"PRAGMA journal_mode = WAL;"
+	"CREATE TABLE task (id TEXT PRIMARY KEY NOT NULL,"
+	" state TEXT NOT NULL CHECK (state IN ('creating', 'ready', 'deleting')),"
+	" paused INTEGER NOT NULL CHECK (paused IN (0, 1)), source_uuid TEXT NOT NULL,"
+	" created_ms INTEGER NOT NULL, host TEXT NOT NULL, port INTEGER NOT NULL, authorization TEXT,"
+	" connect_timeout_ms INTEGER NOT NULL, tls INTEGER NOT NULL, tls_ca TEXT, tls_cert TEXT,"
+	" tls_key TEXT, tls_server_name TEXT, resolved TEXT NOT NULL, shown TEXT NOT NULL) STRICT;"
+	"CREATE TABLE selection (task_id TEXT NOT NULL REFERENCES task (id) ON DELETE CASCADE,"
+	" n INTEGER NOT NULL, db TEXT NOT NULL, collection TEXT NOT NULL, PRIMARY KEY (task_id, n))"
+	" STRICT, WITHOUT ROWID;"
+	"PRAGMA user_version = 1;"
+	"INSERT INTO task VALUES ('t', 'ready', 1, 'uuid', 5, 'h', 19530, 'root:s3cr3t', 3000, 0, NULL, NULL,"
+	" NULL, NULL, '10.0.0.1 10.0.0.2 ', '{}'),"
+	" ('u', 'creating', 0, 'uuid2', 6, 'h2', 7, NULL, 3000, 0, NULL, NULL, NULL, NULL, '', '{}');"
+	"INSERT INTO selection VALUES ('t', 0, 'default', 'a'), ('t', 1, '*', '*');";
+
+/* What all tables look like, as text. */
+static char *tables(void)
+{
+	struct buf b = {0};
+	sqlite3 *db;
+	sqlite3_stmt *q;
+
+	CHECK_INT(sqlite3_open(path, &db), SQLITE_OK);
+	CHECK_INT(sqlite3_prepare_v2(db,
+				     "SELECT m.name, c.name, c.type, c.\"notnull\", c.dflt_value, c.pk FROM "
+				     "sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' "
+				     "ORDER BY m.name, c.cid",
+				     -1, &q, NULL),
+		  SQLITE_OK);
+	while (sqlite3_step(q) == SQLITE_ROW) {
+		for (int i = 0; i < 6; i++)
+			buf_addf(&b, "%s ", (const char *)sqlite3_column_text(q, i));
+		buf_adds(&b, "\n");
+	}
+	sqlite3_finalize(q);
+	sqlite3_close(db);
+	return (char *)b.data;
+}
+
+TEST(a_file_of_version_1_becomes_what_a_new_one_is_and_keeps_its_tasks)
+{
+	AUTO_FREE char *fresh_tables = NULL, *old_tables = NULL;
+	struct task_store *s;
+	struct task_row *rows, r = row("new");
+	size_t n;
+
+	fresh();
+	task_store_close(open_store());
+	fresh_tables = tables();
+	fresh();
+	CHECK_INT(sql(v1), SQLITE_OK);
+	s = open_store();
+	CHECK_INT(task_store_list(s, &rows, &n, &err), 0);
+	CHECK_INT(n, 2);
+	CHECK_STR(rows[0].id, "t");
+	CHECK(rows[0].paused && rows[0].state == TASK_READY && !rows[0].users);
+	CHECK_STR(rows[0].target->authorization, "root:s3cr3t");
+	CHECK_STR(rows[0].mode, "replicate");
+	CHECK_STR(rows[0].target_key, "10.0.0.1:19530");
+	CHECK_STR(rows[1].target_key, "h2:7");
+	CHECK_INT(rows[0].selection.count, 2);
+	CHECK(!rows[0].selection.items[0].exclude && rows[0].names.count == 0);
+	rows_free(rows, n);
+	CHECK_INT(task_store_add(s, &r, &err), 0);
+	CHECK_INT(task_store_remove(s, "t", &err), 0);
+	task_store_close(s);
+	task_store_close(open_store()); /* and once only */
+	old_tables = tables();
+	CHECK_STR(old_tables, fresh_tables);
+	gone();
+}
+
+/* A migration that cannot be finished leaves the old file as it was. */
+TEST(a_migration_that_fails_changes_nothing)
+{
+	struct task_store *s = NULL;
+	AUTO_FREE char *before = NULL, *after = NULL;
+
+	fresh();
+	CHECK_INT(sql(v1), SQLITE_OK);
+	CHECK_INT(sql("CREATE TABLE mapping (in_the_way TEXT)"), SQLITE_OK);
+	before = tables();
+	CHECK_INT(task_store_open(&s, path, &err), -ERR_STATE_IO);
+	CHECK(!s && strstr(err.text, path) && strstr(err.text, "mapping"));
+	after = tables();
+	CHECK_STR(after, before);
 	gone();
 }
 
@@ -238,7 +354,7 @@ TEST(no_error_text_holds_the_authorization)
 	CHECK_INT(task_store_add(s, &r, &err), 0);
 	CHECK(task_store_add(s, &r, &err) < 0);
 	CHECK(!strstr(err.text, "s3cr3t"));
-	CHECK_INT(sql("DROP TABLE selection; DROP TABLE task"), SQLITE_OK);
+	CHECK_INT(sql("DROP TABLE mapping; DROP TABLE selection; DROP TABLE task"), SQLITE_OK);
 	CHECK_INT(task_store_add(s, &r, &err), -ERR_STATE_IO);
 	CHECK(!strstr(err.text, "s3cr3t") && strstr(err.text, path));
 	CHECK(task_store_set_paused(s, "x", true, &err) == -ERR_STATE_IO);
