@@ -86,18 +86,20 @@ class Shape:
 
 
 def make(name: str, shape: Shape | None = None, server: Server = source, db: str = "default", **more: Any) -> Collection:
+    """A new one; what an earlier run has left is dropped first."""
     shape = shape or Shape()
+    if server.has(name, db):
+        server.drop(name, db=db)
     schema = CollectionSchema(shape.fields(), description=f"{name}, dim {shape.dim}")
     return Collection(name, schema, using=server.on(db), num_shards=shape.shards, **more)
 
 
 def load(*collections: Collection) -> None:
-    """Indexed and loaded, so that the comparer can read the rows."""
+    """Asks for an index and a load, so that the comparer can read the rows; waits for neither."""
     for c in collections:
-        c.create_index("v", FLAT, index_name="by_v")
+        calls = connections._fetch_handler(c._using)
+        calls.create_index(c.name, "v", FLAT, index_name="by_v", sync=False)
         c.load(_async=True)
-    for c in collections:
-        utility.wait_for_loading_complete(c.name, using=c._using)
 
 
 def differences(names: list[str], a: Server = source, b: Server = target) -> list[str]:
