@@ -209,6 +209,28 @@ TEST(R29_pause_stops_applying_and_resume_goes_on)
 	bench_done(&b);
 }
 
+TEST(R32_while_another_daemon_writes_to_the_target_nothing_is_sent_also_in_doubt)
+{
+	struct bench b;
+	struct err err = {0};
+	int sends;
+
+	fresh(&b, 6);
+	CHECK(bench_start(&b, false));
+	while (w->sends < 8)
+		CHECK(applier_step(b.applier, &err) >= 0);
+	sends = w->sends;
+	applier_block(b.applier, "another milvus-cdc, on host b, writes to it");
+	for (int i = 0; i < 20; i++)
+		CHECK_INT(applier_step(b.applier, &err), -ERR_TARGET_OTHER);
+	CHECK(strstr(err.text, "on host b"));
+	CHECK_INT(w->sends, sends);
+	applier_block(b.applier, NULL);
+	CHECK_INT(bench_run(&b, bench_watermark(&b), 0), 0);
+	CHECKF(!bench_check(&b), "%s", bench_check(&b));
+	bench_done(&b);
+}
+
 TEST(R21_late_rows_are_restamped_above_every_tick_and_keep_their_order)
 {
 	char path[96];
