@@ -8,6 +8,7 @@
 
 #include <cdc/conf.h>
 #include <cdc/err.h>
+#include <cdc/mem.h>
 #include <cdc/sink.h>
 #include <cdc/worker.h>
 
@@ -118,6 +119,11 @@ struct flow_status {
 	const char *mode;                            /* "replicate", "upsert" */
 };
 void flow_status(struct flow *f, struct flow_status *ret);
+/*
+ * What the source did and is not replicated (bulk imports, passwords), in words, for as long as it is true.
+ * Returns how many there are; at most max of them in the arena.
+ */
+size_t flow_warnings(struct flow *f, struct arena *arena, size_t max, const char ***ret);
 /* Read positions, copied; returns the number (at most max). */
 size_t flow_positions(struct flow *f, struct flow_position *ret, size_t max);
 

@@ -28,7 +28,7 @@ static inline cdc_ts ts_from_ms(int64_t ms)
 
 /*
  * Kinds: the numbers are stored in journals and never change. Data: INSERT, DELETE. TICK and
- * OTHER exist only as records. Everything from 10 on is DDL: a barrier, a window of its own (R18),
+ * OTHER and IMPORT exist only as records. Everything from 10 on is DDL: a barrier, a window of its own (R18),
  * except FLUSH, which is advisory (R24).
  */
 #define KIND_TABLE(X) \
@@ -37,6 +37,7 @@ static inline cdc_ts ts_from_ms(int64_t ms)
 	X(DELETE, 2, "delete") \
 	X(TICK, 3, "tick") \
 	X(OTHER, 4, "other") \
+	X(IMPORT, 5, "import") \
 	X(CREATE_DATABASE, 10, "create database") \
 	X(DROP_DATABASE, 11, "drop database") \
 	X(CREATE_COLLECTION, 12, "create collection") \

@@ -71,6 +71,8 @@ struct task_view {
 	int64_t created_ms;
 	struct health health;    /* of the task: the worse of its two halves */
 	struct flow_status flow; /* zero while there is none */
+	const char **warnings;   /* what is not replicated, in words; the first ones */
+	size_t warning_count, warnings_more;
 };
 /* Copies, in the arena. */
 int tasks_get(struct tasks *ts, const char *id, struct arena *arena, struct task_view *ret, struct err *err);

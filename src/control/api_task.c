@@ -63,6 +63,21 @@ static json_t *progress_json(const struct flow_status *f)
 	return o;
 }
 
+/* What is not replicated and needs somebody's hand. */
+static json_t *warnings_json(const struct task_view *v)
+{
+	json_t *list = json_array();
+	char more[40];
+
+	for (size_t i = 0; i < v->warning_count; i++)
+		json_array_append_new(list, json_text(v->warnings[i]));
+	if (v->warnings_more) {
+		snprintf(more, sizeof(more), "and %zu more", v->warnings_more);
+		json_array_append_new(list, json_string(more));
+	}
+	return list;
+}
+
 static json_t *task_json(const struct task_view *v)
 {
 	json_t *o = json_loads(v->shown, 0, NULL);
@@ -81,6 +96,7 @@ static json_t *task_json(const struct task_view *v)
 	json_object_set_new(o, "created", time_text(v->created_ms));
 	json_object_set_new(o, "health", health_json(&v->health));
 	json_object_set_new(o, "progress", progress_json(&v->flow));
+	json_object_set_new(o, "warnings", warnings_json(v));
 	return o;
 }
 

@@ -6,6 +6,7 @@
 #include "task_priv.h"
 
 #define POSITIONS_MAX 4096
+#define WARNINGS_MAX ((size_t)100)
 
 static enum task_state state_of(const struct task *t)
 {
@@ -40,6 +41,14 @@ static void health_of(const struct task *t, const struct flow_status *f, struct 
 	}
 }
 
+static void warnings_of(struct flow *f, struct arena *arena, struct task_view *ret)
+{
+	size_t n = flow_warnings(f, arena, WARNINGS_MAX, &ret->warnings);
+
+	ret->warning_count = n < WARNINGS_MAX ? n : WARNINGS_MAX;
+	ret->warnings_more = n - ret->warning_count;
+}
+
 static void view_of(struct task *t, struct arena *arena, struct task_view *ret)
 {
 	*ret = (struct task_view){.id = arena_strdup(arena, t->row.id),
@@ -50,6 +59,8 @@ static void view_of(struct task *t, struct arena *arena, struct task_view *ret)
 				  .created_ms = t->row.created_ms};
 	if (t->flow)
 		flow_status(t->flow, &ret->flow);
+	if (t->flow)
+		warnings_of(t->flow, arena, ret);
 	health_of(t, &ret->flow, &ret->health);
 }
 

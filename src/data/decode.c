@@ -29,6 +29,7 @@ enum {
 	MSG_INSERT = 400,
 	MSG_DELETE = 401,
 	MSG_FLUSH = 402,
+	MSG_IMPORT = 408,
 	MSG_TIME_TICK = 1200,
 	MSG_CREATE_DATABASE = 1801,
 	MSG_DROP_DATABASE = 1802,
@@ -53,6 +54,7 @@ static const struct layout layouts[] = {
 	{MSG_LOAD_COLLECTION, KIND_LOAD, 0, 0, 0, 0, 0},
 	{MSG_RELEASE_COLLECTION, KIND_RELEASE, 0, 0, 0, 0, 0},
 	{MSG_FLUSH, KIND_FLUSH, 0, 0, 0, 0, 0},
+	{MSG_IMPORT, KIND_IMPORT, 0, 4, 0, 0, 0},
 	{MSG_CREATE_DATABASE, KIND_CREATE_DATABASE, 0, 0, 0, 0, 0},
 	{MSG_DROP_DATABASE, KIND_DROP_DATABASE, 0, 0, 0, 0, 0},
 };
@@ -263,6 +265,17 @@ int decode_flush(const uint8_t *body, size_t n, struct decode_flush *ret, struct
 		}
 	}
 	*ret = flush;
+	return 0;
+}
+
+int64_t decode_import_job(const uint8_t *body, size_t n)
+{
+	struct pb_reader r = pb_reader(body, n);
+	struct pb_field f;
+
+	while (pb_next(&r, &f) > 0)
+		if (f.number == 9 && f.type == PB_VARINT)
+			return (int64_t)f.value;
 	return 0;
 }
 

@@ -30,6 +30,8 @@ struct decode_flush {
 	size_t count;
 };
 int decode_flush(const uint8_t *body, size_t n, struct decode_flush *ret, struct err *err);
+/* The ID of an Import message's job; 0: it has none. */
+int64_t decode_import_job(const uint8_t *body, size_t n);
 /* True if base.replicateInfo.isReplicate is set: the operation came from a CDC writer (loop guard). */
 bool decode_is_replicated(const uint8_t *body, size_t n);
 

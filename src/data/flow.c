@@ -191,7 +191,10 @@ static int open_reader(struct flow *f, struct err *err)
 						.source = ops,
 						.journal = f->journal,
 						.stopping = reader_stopping,
-						.arg = f},
+						.arg = f,
+						.users = f->users,
+						.note = on_note,
+						.note_arg = f},
 			  err);
 }
 
@@ -424,6 +427,11 @@ void flow_status(struct flow *f, struct flow_status *ret)
 		ret->applier.since_ms = a.held_since_ms;
 		snprintf(ret->applier.reason, sizeof(ret->applier.reason), "%s", a.held_reason);
 	}
+}
+
+size_t flow_warnings(struct flow *f, struct arena *arena, size_t max, const char ***ret)
+{
+	return reader_warnings(f->reader, arena, max, ret);
 }
 
 size_t flow_positions(struct flow *f, struct flow_position *ret, size_t max)

@@ -46,6 +46,7 @@ static int restore(struct reader *r, struct err *err)
 				       MERGER_MAX);
 	}
 	r->prev = journal_watermark(r->c.journal);
+	reader_publish_warnings(r);
 	return 0;
 }
 
@@ -58,12 +59,14 @@ int reader_new(struct reader **ret, const struct reader_conf *conf, struct err *
 	r->source_conf = &conf->conf->source;
 	r->clock_ms = clock_mono_ms;
 	r->arena = arena_new();
+	pthread_mutex_init(&r->warnings_lock, NULL);
 	merger_init(&r->merger);
 	r->etcd = etcd_new(&r->source_conf->etcd, conf->stopping, conf->arg);
 	r->catalog = catalog_new(&(struct catalog_conf){.source = r->source_conf,
 							.wanted = wanted,
 							.wanted_db = wanted_db,
 							.arg = r,
+							.users = conf->users,
 							.etcd = r->etcd});
 	if ((rc = conf->source->open(&r->source, r->source_conf, err)) < 0)
 		return rc;
@@ -83,6 +86,7 @@ void reader_free(struct reader *r)
 		r->c.source->close(r->source);
 	catalog_free(r->catalog);
 	etcd_free(r->etcd);
+	reader_free_warnings(r);
 	arena_free(r->arena);
 	free(r);
 }

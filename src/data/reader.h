@@ -10,6 +10,7 @@
 #include <cdc/err.h>
 #include <cdc/flow.h>
 #include <cdc/journal.h>
+#include <cdc/mem.h>
 #include <cdc/source.h>
 #include <cdc/wire.h>
 
@@ -22,6 +23,10 @@ struct reader_conf {
 	struct journal *journal;         /* borrowed */
 	bool (*stopping)(void *arg);     /* ends long waits early */
 	void *arg;
+	bool users; /* users, roles and grants, too */
+	/* What people have to know, told once; by the reader's thread. May be NULL. */
+	void (*note)(void *arg, const char *text);
+	void *note_arg;
 };
 
 /* Restores catalog and positions from the journal. No I/O but the journal's. */
@@ -54,5 +59,7 @@ struct reader_stat {
 	int64_t quiet_ms; /* no pchannel is live: unix ms of the last look at the catalog; else 0 */
 };
 void reader_stat(struct reader *r, struct reader_stat *ret);
+/* What the source did and is not replicated, in words: returns how many there are; at most max in the arena. */
+size_t reader_warnings(struct reader *r, struct arena *arena, size_t max, const char ***ret);
 
 #endif

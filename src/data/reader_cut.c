@@ -240,6 +240,10 @@ static size_t record_entries(struct reader *r, const struct record *rec, bool pl
 	case KIND_FLUSH:
 		n = flush_entries(r, rec, planned, e, max);
 		break;
+	case KIND_IMPORT: /* no entry of its own: its rows are in no message */
+		catalog_import(r->catalog, rec->collection_id, decode_import_job(rec->body, rec->size),
+			       rec->ts, r->arena);
+		break;
 	default:
 		break; /* the catalog tells of everything else */
 	}
@@ -400,6 +404,7 @@ int reader_append(struct reader *r, struct err *err)
 		return rc;
 	CRASH_POINT("reader_appended");
 	catalog_commit(r->catalog);
+	reader_publish_warnings(r);
 	merger_cut(&r->merger, r->pending.watermark);
 	r->prev = r->pending.watermark;
 	r->cut_ms = r->clock_ms();

@@ -7,6 +7,7 @@
 #include "merger.h"
 #include "reader.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #define READ_BATCH 256
@@ -40,6 +41,11 @@ struct reader {
 	size_t live_count;
 	int64_t cut_ms, fence_ms, trim_ms, replicate_ms, watermark_ms;
 
+	/* any thread, under the lock */
+	pthread_mutex_t warnings_lock;
+	char **warnings;
+	size_t warning_count;
+
 	/* any thread */
 	atomic_llong captured, skipped, retries, applied_seq, buffered, quiet_ms;
 };
@@ -52,5 +58,9 @@ int reader_join(struct reader *r, cdc_ts watermark, struct err *err);
 /* Builds r->pending for (r->prev, watermark]. */
 /* idle: no pchannel is live. */
 int reader_build(struct reader *r, cdc_ts watermark, bool idle, struct err *err);
+
+/* reader_warn.c */
+void reader_publish_warnings(struct reader *r);
+void reader_free_warnings(struct reader *r);
 
 #endif

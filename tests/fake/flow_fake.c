@@ -30,6 +30,7 @@ struct fake {
 	bool no_replicate;
 	bool probe_gate, create_gate, close_gate, open_gate, repair_gate; /* closed: the call waits */
 	struct flow_status status;
+	size_t warnings; /* how many flow_warnings() tells */
 	struct flow_position positions[4];
 	size_t position_count;
 
@@ -270,6 +271,17 @@ void flow_status(struct flow *f, struct flow_status *ret)
 	(void)f;
 	*ret = fake.status;
 	pthread_mutex_unlock(&fake.mutex);
+}
+
+size_t flow_warnings(struct flow *f, struct arena *arena, size_t max, const char ***ret)
+{
+	(void)f;
+	pthread_mutex_lock(&fake.mutex);
+	*ret = arena_alloc(arena, (max + 1) * sizeof(**ret));
+	for (size_t i = 0; i < fake.warnings && i < max; i++)
+		(*ret)[i] = "collection default.a: rows were imported in bulk";
+	pthread_mutex_unlock(&fake.mutex);
+	return fake.warnings;
 }
 
 size_t flow_positions(struct flow *f, struct flow_position *ret, size_t max)
