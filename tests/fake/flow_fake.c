@@ -107,7 +107,7 @@ static __attribute__((unused)) bool fake_wait_waiting(int n)
 }
 
 /* -1: there is no such flow. */
-static int fake_paused(const char *id)
+static __attribute__((unused)) int fake_paused(const char *id)
 {
 	int rc = -1;
 

@@ -214,6 +214,37 @@ static void create(const char *id, const char *name)
 	CHECK_STR(str_at("data.task_id"), id);
 }
 
+/* A request on a thread of its own. */
+struct call {
+	pthread_t thread;
+	const char *body;
+	struct answer answer;
+};
+
+static void *call_main(void *arg)
+{
+	struct call *c = arg;
+
+	http_to(&c->answer, "POST", "/cdc", c->body, (long)strlen(c->body));
+	return NULL;
+}
+
+static __attribute__((unused)) void call_begin(struct call *c, const char *body)
+{
+	*c = (struct call){.body = body};
+	CHECK_INT(pthread_create(&c->thread, NULL, call_main, c), 0);
+}
+
+static __attribute__((unused)) long call_end(struct call *c)
+{
+	long status;
+
+	pthread_join(c->thread, NULL);
+	status = c->answer.status;
+	answer_free(&c->answer);
+	return status;
+}
+
 static __attribute__((unused)) bool exists(const char *fmt, const char *id)
 {
 	char path[256];
