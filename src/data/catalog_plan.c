@@ -473,6 +473,11 @@ static Mv__CollectionInfo *whole_info(struct plan *p, const struct coll *k)
 	return info;
 }
 
+static bool comes_along(const struct plan *p, const struct coll *k, const struct item *partition)
+{
+	return partition->created <= p->exists && raised(p, partition->created) <= k->create_ts;
+}
+
 static void create_collection(struct plan *p, struct coll *k)
 {
 	const char *db = db_name(p->c, k->info->parent);
@@ -486,13 +491,13 @@ static void create_collection(struct plan *p, struct coll *k)
 	m.ddl = ddl_new(p->arena, k->info->parent, db, 0, NULL);
 	m.ddl->collection = whole_info(p, k);
 	for (size_t i = 0; i < n; i++) {
-		if (!v[i]->gone && v[i]->state == STATE_CREATED && v[i]->created <= k->create_ts)
+		if (!v[i]->gone && v[i]->state == STATE_CREATED && comes_along(p, k, v[i]))
 			add_partition(p, &m, partition_info(p, v[i]));
 	}
 	plan_add(p, KIND_CREATE_COLLECTION, RANK_CREATE_COLLECTION, k->create_ts, m.ddl, 0, 0);
 	/* later ones are entries of their own, wherever the cuts end (R12) */
 	for (size_t i = 0; i < n; i++) {
-		if (v[i]->gone || v[i]->state != STATE_CREATED || v[i]->created <= k->create_ts)
+		if (v[i]->gone || v[i]->state != STATE_CREATED || comes_along(p, k, v[i]))
 			continue;
 		if (v[i]->created <= p->exists)
 			create_partition(p, k, &m, v[i]);
