@@ -139,11 +139,17 @@ class Cdc:
         assert self.ask("delete", {"task_id": task})[0] == 200
 
 
-def compare(timeout: float = 60) -> str:
-    """The independent comparer; its last line, or an AssertionError with its differences."""
+def compare(timeout: float = 60, only: list[str] | None = None, pairs: dict[str, str] | None = None) -> str:
+    """The independent comparer; its last line, or an AssertionError with its differences.
+
+    only: these DB.COLLECTION; pairs: these and what they are called on the target.
+    """
+    more = [word for name in only or [] for word in ("--only", name)]
+    more += [word for pair in (pairs or {}).items() for word in ("--map", "=".join(pair))]
     run = subprocess.run(
         [sys.executable, str(LIB / "compare.py"), "--source", SOURCE, "--target", TARGET, "--target-eventually"]
-        + ["--timeout", str(timeout)],
+        + ["--timeout", str(timeout)]
+        + more,
         capture_output=True,
         text=True,
     )

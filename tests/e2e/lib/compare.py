@@ -250,25 +250,29 @@ def keyless(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def compare_collection(
-    what: str, name: str, source: Database, target: Database, found: Differences, plain: bool
+    what: str, name: str, source: Database, target: Database, found: Differences, plain: bool,
+    target_name: str = "",
 ) -> tuple[int, int, str]:
-    """Returns both counts and a line about the collection."""
+    """Returns both counts and a line about the collection; target_name: what it is called there."""
     before = len(found)
+    target_name = target_name or name
     schema = source.schema(name)
-    twin = target.schema(name)
+    twin = target.schema(target_name)
+    if twin["schema"].get("name") == target_name:
+        twin["schema"]["name"] = schema["schema"]["name"]
     found.check(what, keyless(schema) if plain else schema, keyless(twin) if plain else twin)
     partitions = source.partitions(name)
-    found.check_names(f"{what} partition", partitions, target.partitions(name))
-    found.check(f"{what} index", source.indexes(name), target.indexes(name))
+    found.check_names(f"{what} partition", partitions, target.partitions(target_name))
+    found.check(f"{what} index", source.indexes(name), target.indexes(target_name))
     if len(found) > before:
         return 0, 0, f"{what}: metadata differs, rows not read"
     states = source.load_states(name, partitions)
-    if not found.check(f"{what} load state", states, target.load_states(name, partitions)):
+    if not found.check(f"{what} load state", states, target.load_states(target_name, partitions)):
         return 0, 0, f"{what}: load state differs, rows not read"
     if states["collection"] != "Loaded":
         return 0, 0, f"{what}: metadata equal, rows not read: not loaded on the source"
 
-    counts = source.count(name), target.count(name)
+    counts = source.count(name), target.count(target_name)
     if not found.check(f"{what} count(*)", *counts):
         return *counts, f"{what}: source {counts[0]:,} rows, target {counts[1]:,} rows"
     # with a partition key the server takes no partition names; the key decides the partition
@@ -276,7 +280,7 @@ def compare_collection(
     loaded = [None] if keyed else [p for p in partitions if states[p] == "Loaded"]
     primary = next(f["name"] for f in schema["schema"]["fields"] if f.get("is_primary_key"))
     for partition in loaded:
-        sides = (side.rows(name, schema, partition) for side in (source, target))
+        sides = (source.rows(name, schema, partition), target.rows(target_name, schema, partition))
         where = f"{what}/{partition}" if partition else what
         found.extend(islice(compare_rows(where, primary, *sides), SHOWN))
     verdict = "equal" if len(found) == before else "rows differ"
@@ -286,22 +290,36 @@ def compare_collection(
     )
 
 
+def compare_pair(
+    pair: str, source: Server, target: Server, found: Differences, plain: bool
+) -> tuple[int, int, str]:
+    """DB.COLLECTION=DB.COLLECTION: what has another name on the target."""
+    (from_db, _, name), (to_db, _, twin) = (side.partition(".") for side in pair.split("="))
+    return compare_collection(pair, name, source.in_db(from_db), target.in_db(to_db), found, plain, twin)
+
+
 def compare(
-    source: Server, target: Server, only: list[str], rows: int | None, plain: bool, say: Callable[[str], None]
+    source: Server, target: Server, only: list[str], rows: int | None, plain: bool,
+    say: Callable[[str], None], pairs: list[str],
 ) -> Differences:
     """One pass over everything; the returned list is empty if all is equal."""
     found = Differences()
     totals = [0, 0]
     source.now()
     target.now()
+    for pair in pairs:
+        rows_a, rows_b, line = compare_pair(pair, source, target, found, plain)
+        totals[0] += rows_a
+        totals[1] += rows_b
+        say(line)
     databases = source.databases(), target.databases()
-    if only:
+    if only or pairs:
         wanted = {name.partition(".")[0] for name in only}
         databases = tuple([db for db in side if db in wanted] for side in databases)
     for db in found.check_names("database", *databases):
         sides = source.in_db(db), target.in_db(db)
         names = [side.collections() for side in sides]
-        if only:
+        if only or pairs:
             names = [[n for n in side if f"{db}.{n}" in only] for side in names]
         for name in found.check_names(f"collection in {db}:", *names):
             rows_a, rows_b, line = compare_collection(f"{db}.{name}", name, *sides, found, plain)
@@ -317,12 +335,12 @@ def compare(
 
 
 def attempt(
-    source: Server, target: Server, only: list[str], rows: int | None, plain: bool
+    source: Server, target: Server, only: list[str], rows: int | None, plain: bool, pairs: list[str]
 ) -> tuple[list[str], Differences]:
     """A comparison and its lines. A server that does not answer is a difference, too."""
     lines: list[str] = []
     try:
-        return lines, compare(source, target, only, rows, plain, lines.append)
+        return lines, compare(source, target, only, rows, plain, lines.append, pairs)
     except Exception as error:  # pymilvus lets many kinds through
         return lines, Differences([f"cannot compare: {type(error).__name__}: {error}"])
 
@@ -346,6 +364,10 @@ def main() -> int:
         "--only", action="append", default=[], metavar="DB.COLLECTION", help="may be repeated"
     )
     parser.add_argument(
+        "--map", action="append", default=[], metavar="DB.COLLECTION=DB.COLLECTION",
+        help="a collection and what it is called on the target; like --only, may be repeated",
+    )
+    parser.add_argument(
         "--rows", type=int, metavar="N",
         help="what the source must hold: right after a restart a server may show less",
     )
@@ -357,7 +379,7 @@ def main() -> int:
     target = Server("target", args.target, args.target_eventually)
     deadline = time.monotonic() + args.timeout
     while True:
-        lines, found = attempt(source, target, args.only, args.rows, args.plain_target)
+        lines, found = attempt(source, target, args.only, args.rows, args.plain_target, args.map)
         if not found or time.monotonic() >= deadline:
             break
         BETWEEN_LOOKS.wait(0.3)  # the loop ends by equality or deadline
