@@ -51,6 +51,9 @@ struct milvus *milvus_new_foreign(const struct target_conf *t, int request_timeo
 	m->grpc = grpc_new(&conf);
 	m->address = xasprintf(strchr(t->host, ':') ? "[%s]:%d" : "%s:%d", t->host, t->port);
 	m->timeout_ms = request_timeout_ms;
+	m->anonymous = metadata ? NULL : target_conf_copy(t);
+	m->poll = poll;
+	m->poll_arg = poll_arg;
 	if (metadata)
 		OPENSSL_cleanse(metadata, strlen(metadata));
 	free(metadata);
@@ -72,6 +75,7 @@ void milvus_free(struct milvus *m)
 	grpc_free(m->grpc);
 	buf_free(&m->request);
 	buf_free(&m->reply);
+	target_conf_free(m->anonymous);
 	free(m->address);
 	free(m);
 }
@@ -85,7 +89,10 @@ int milvus_exchange(struct milvus *m, const char *rpc, const ProtobufCMessageDes
 	int rc;
 
 	snprintf(method, sizeof(method), SERVICE "%s", rpc);
-	rc = grpc_call(m->grpc, method, m->request.data, m->request.len, m->timeout_ms, &m->reply, NULL, err);
+	rc = grpc_call(m->grpc, method, m->request.data, m->request.len, m->timeout_ms, &m->reply,
+		       &m->grpc_status, err);
+	if (rc < 0 && rc != -ERR_STOPPED)
+		err_prefix(err, "target");
 	if (rc == -ERR_TOO_LARGE) { /* the same bytes will never pass: the caller splits or holds */
 		if (err)
 			err->code = ERR_TARGET_REFUSED;
@@ -366,7 +373,8 @@ int milvus_describe_index(struct milvus *m, const char *db, const char *coll, st
 	return 0;
 }
 
-int milvus_load_state(struct milvus *m, const char *db, const char *coll, int *ret, struct err *err)
+int milvus_load_state(struct milvus *m, const char *db, const char *coll, const char *const *parts, size_t n,
+		      int *ret, struct err *err)
 {
 	AUTO(arena_free) struct arena *arena = arena_new();
 	Mv__GetLoadStateRequest req = MV__GET_LOAD_STATE_REQUEST__INIT;
@@ -375,11 +383,13 @@ int milvus_load_state(struct milvus *m, const char *db, const char *coll, int *r
 
 	req.db_name = (char *)milvus_db(db);
 	req.collection_name = (char *)coll;
+	req.partition_names = (char **)parts;
+	req.n_partition_names = n;
 	rc = milvus_call(m, "GetLoadState", &req.base, &mv__get_load_state_response__descriptor, arena,
 			 &answer, err);
 	if (rc < 0)
 		return rc;
-	if (is_missing(answer->status, 100))
+	if (is_missing(answer->status, 200))
 		answer->state = 0;
 	else if ((rc = milvus_check(m, "GetLoadState", coll, answer->status, NULL, err)) < 0)
 		return rc;

@@ -62,8 +62,36 @@ int milvus_load(struct milvus *m, const char *db, const char *coll, int replicas
 		struct milvus_status *st, struct err *err);
 int milvus_release(struct milvus *m, const char *db, const char *coll, cdc_ts t, struct milvus_status *st,
 		   struct err *err);
-/* 0 missing, 1 not loaded, 2 loading, 3 loaded */
-int milvus_load_state(struct milvus *m, const char *db, const char *coll, int *ret, struct err *err);
+int milvus_load_partitions(struct milvus *m, const char *db, const char *coll, const char *const *parts,
+			   size_t n, int replicas, cdc_ts t, struct milvus_status *st, struct err *err);
+int milvus_release_partitions(struct milvus *m, const char *db, const char *coll, const char *const *parts,
+			      size_t n, cdc_ts t, struct milvus_status *st, struct err *err);
+/*
+ * 0 missing, 1 not loaded, 2 loading, 3 loaded. With partitions: the least of theirs; with none: that of
+ * what is loaded of the collection, be it one partition.
+ */
+int milvus_load_state(struct milvus *m, const char *db, const char *coll, const char *const *parts, size_t n,
+		      int *ret, struct err *err);
+/* Sets these properties, others stay. */
+int milvus_alter_collection(struct milvus *m, const char *db, const char *coll, Mv__KeyValuePair **props,
+			    size_t n_props, cdc_ts t, struct milvus_status *st, struct err *err);
+/* Removes properties; servers before 2.5 cannot (TARGET_REFUSED). */
+int milvus_remove_properties(struct milvus *m, const char *db, const char *coll, const char *const *keys,
+			     size_t n, cdc_ts t, struct milvus_status *st, struct err *err);
+int milvus_rename_collection(struct milvus *m, const char *db, const char *name, const char *to_db,
+			     const char *to_name, cdc_ts t, struct milvus_status *st, struct err *err);
+int milvus_create_alias(struct milvus *m, const char *db, const char *coll, const char *alias, cdc_ts t,
+			struct milvus_status *st, struct err *err);
+int milvus_alter_alias(struct milvus *m, const char *db, const char *coll, const char *alias, cdc_ts t,
+		       struct milvus_status *st, struct err *err);
+int milvus_drop_alias(struct milvus *m, const char *db, const char *alias, cdc_ts t, struct milvus_status *st,
+		      struct err *err);
+/* Both: TARGET_REFUSED where the server does not know how (2.3). */
+int milvus_alter_index(struct milvus *m, const char *db, const char *coll, const char *index,
+		       Mv__KeyValuePair **params, size_t n_params, cdc_ts t, struct milvus_status *st,
+		       struct err *err);
+int milvus_alter_database(struct milvus *m, const char *db, Mv__KeyValuePair **props, size_t n_props,
+			  cdc_ts t, struct milvus_status *st, struct err *err);
 int milvus_flush(struct milvus *m, const char *db, const char *const *colls, size_t n,
 		 struct milvus_status *st, struct err *err);
 int milvus_create_database(struct milvus *m, const char *db, cdc_ts t, struct milvus_status *st,
@@ -72,6 +100,30 @@ int milvus_drop_database(struct milvus *m, const char *db, cdc_ts t, struct milv
 			 struct err *err);
 int milvus_list_databases(struct milvus *m, struct arena *arena, Mv__ListDatabasesResponse **ret,
 			  struct err *err);
+/* Users, roles, privileges (milvus_access_calls.c). password: plain, a secret. */
+int milvus_list_users(struct milvus *m, struct arena *arena, Mv__ListCredUsersResponse **ret,
+		      struct err *err);
+int milvus_create_user(struct milvus *m, const char *user, const char *password, cdc_ts t,
+		       struct milvus_status *st, struct err *err);
+int milvus_drop_user(struct milvus *m, const char *user, cdc_ts t, struct milvus_status *st, struct err *err);
+/* No results: there is no such role, no such user. */
+int milvus_select_role(struct milvus *m, const char *role, struct arena *arena, Mv__SelectRoleResponse **ret,
+		       struct err *err);
+int milvus_select_user(struct milvus *m, const char *user, struct arena *arena, Mv__SelectUserResponse **ret,
+		       struct err *err);
+int milvus_create_role(struct milvus *m, const char *role, cdc_ts t, struct milvus_status *st,
+		       struct err *err);
+int milvus_drop_role(struct milvus *m, const char *role, cdc_ts t, struct milvus_status *st, struct err *err);
+int milvus_user_role(struct milvus *m, const char *user, const char *role, bool add, cdc_ts t,
+		     struct milvus_status *st, struct err *err);
+/* What a role may do in one database, and in all of them at once ("*"). */
+int milvus_select_grants(struct milvus *m, const char *role, const char *db, struct arena *arena,
+			 Mv__SelectGrantResponse **ret, struct err *err);
+struct milvus_grant {
+	const char *role, *object_type, *object_name, *db, *privilege;
+};
+int milvus_grant(struct milvus *m, const struct milvus_grant *g, bool grant, cdc_ts t,
+		 struct milvus_status *st, struct err *err);
 /* msgs: serialized messages, borrowed. Ordered within one call; a failure may leave a prefix. */
 int milvus_replicate(struct milvus *m, const char *pchannel, cdc_ts begin, cdc_ts end,
 		     const struct pb_bytes *msgs, size_t n, struct milvus_status *st, struct err *err);

@@ -11,6 +11,11 @@ struct milvus {
 	struct grpc *grpc;
 	char *address; /* for errors */
 	int timeout_ms;
+	int grpc_status; /* of the last call; -1: there was none */
+	/* How to reach it without credentials; NULL: there are some. */
+	struct target_conf *anonymous;
+	bool (*poll)(void *arg);
+	void *poll_arg;
 	struct buf request, reply;
 };
 
@@ -24,6 +29,9 @@ int milvus_exchange(struct milvus *m, const char *rpc, const ProtobufCMessageDes
 /* The same with a message as the request. */
 int milvus_call(struct milvus *m, const char *rpc, const ProtobufCMessage *req,
 		const ProtobufCMessageDescriptor *answer, struct arena *arena, void *ret, struct err *err);
+/* A call whose answer is a bare status. what: as in milvus_check. */
+int milvus_change(struct milvus *m, const char *rpc, const ProtobufCMessage *req, struct milvus_status *st,
+		  struct err *err, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 /* 0, or the error that the answer's status stands for. what: the object, for people. st may be NULL. */
 int milvus_check(struct milvus *m, const char *rpc, const char *what, const Mv__Status *status,
 		 struct milvus_status *st, struct err *err);

@@ -35,8 +35,11 @@ static void collection_free(struct target_collection *c)
 		free(c->partitions[i].name);
 	free(c->channels);
 	free(c->partitions);
+	free(c->loaded_partitions);
 	free(c->db);
 	free(c->name);
+	free(c->source_db);
+	free(c->source_name);
 	free(c);
 }
 
@@ -46,6 +49,8 @@ static struct target_collection *collection_copy(const struct target_collection 
 
 	copy->db = xstrdup(c->db);
 	copy->name = xstrdup(c->name);
+	copy->source_db = xstrdup(c->source_db ? c->source_db : "");
+	copy->source_name = xstrdup(c->source_name ? c->source_name : "");
 	copy->channels = xcalloc(c->channel_count, sizeof(*c->channels));
 	for (size_t i = 0; i < c->channel_count; i++) {
 		copy->channels[i].source_vchannel = xstrdup(c->channels[i].source_vchannel);
@@ -57,6 +62,10 @@ static struct target_collection *collection_copy(const struct target_collection 
 		copy->partitions[i] = c->partitions[i];
 		copy->partitions[i].name = xstrdup(c->partitions[i].name);
 	}
+	copy->loaded_partitions = xcalloc(c->loaded_partition_count + 1, sizeof(*c->loaded_partitions));
+	if (c->loaded_partition_count)
+		memcpy(copy->loaded_partitions, c->loaded_partitions,
+		       c->loaded_partition_count * sizeof(*c->loaded_partitions));
 	return copy;
 }
 
@@ -163,9 +172,13 @@ struct apply_object object_map_store(const struct target_collection *c, struct a
 	pb.target_id = c->target_id;
 	pb.db = c->db;
 	pb.name = c->name;
+	pb.source_db = c->source_db ? c->source_db : (char *)"";
+	pb.source_name = c->source_name ? c->source_name : (char *)"";
 	pb.dropped = c->dropped;
 	pb.loaded = c->loaded;
 	pb.replicas = c->replicas;
+	pb.loaded_partitions = c->loaded_partitions;
+	pb.n_loaded_partitions = c->loaded_partition_count;
 	pb.n_channels = c->channel_count;
 	pb.channels = arena_alloc(arena, c->channel_count * sizeof(*pb.channels));
 	for (size_t i = 0; i < c->channel_count; i++) {
@@ -201,9 +214,13 @@ static struct target_collection collection_view(const Jr__TargetCollection *pb, 
 		.target_id = pb->target_id,
 		.db = pb->db,
 		.name = pb->name,
+		.source_db = pb->source_db,
+		.source_name = pb->source_name,
 		.dropped = pb->dropped,
 		.loaded = pb->loaded,
 		.replicas = pb->replicas,
+		.loaded_partitions = pb->loaded_partitions,
+		.loaded_partition_count = pb->n_loaded_partitions,
 		.channel_count = pb->n_channels,
 		.partition_count = pb->n_partitions,
 	};

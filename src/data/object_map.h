@@ -23,14 +23,18 @@ struct partition_pair {
 };
 struct target_collection {
 	int64_t source_id, target_id;
-	char *db, *name;
+	char *db, *name;               /* on the target */
+	char *source_db, *source_name; /* when it was created or renamed last; "": an older object */
 	struct channel_pair *channels;
 	size_t channel_count;
 	struct partition_pair *partitions;
 	size_t partition_count;
 	bool dropped;
 	bool loaded;  /* LOAD applied, no RELEASE since: what a release on the way restores (R25) */
-	int replicas; /* of that load */
+	int replicas; /* of that load, or of that of the partitions */
+	/* Source IDs: LOAD_PARTITIONS applied, while not the whole collection is loaded. */
+	int64_t *loaded_partitions;
+	size_t loaded_partition_count;
 };
 
 struct object_map;

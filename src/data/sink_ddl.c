@@ -76,6 +76,14 @@ int ddl_send_drop(struct ddl *d, const struct buf *msg, struct err *err)
 	return 0;
 }
 
+/* Of a database's own entry. */
+static const char *source_db(const struct ddl *d)
+{
+	const Mv__DatabaseInfo *info = d->body->database;
+
+	return info && *info->name ? info->name : d->body->db_name;
+}
+
 /* --- databases ----------------------------------------------------------------------------------- */
 
 static bool is_default(const char *db)
@@ -112,6 +120,14 @@ int ddl_ensure_database(struct ddl *d, const char *db, struct err *err)
 	return rc;
 }
 
+/* Is it ours, but of another database of the source? */
+static bool mapped_into(struct ddl *d, const char *db, const char *name)
+{
+	const struct target_collection *c = object_map_by_name(d->sink->map, db, name);
+
+	return c && *c->source_db && !STREQ(c->source_db, ddl_db(source_db(d)));
+}
+
 static int drop_database(struct ddl *d, const char *db, struct err *err)
 {
 	Mv__ShowCollectionsResponse *list;
@@ -127,6 +143,12 @@ static int drop_database(struct ddl *d, const char *db, struct err *err)
 		return rc;
 	if (list->n_collection_names == 0)
 		return milvus_drop_database(d->milvus, db, d->ts, NULL, err);
+	for (size_t i = 0; i < list->n_collection_names; i++)
+		if (mapped_into(d, db, list->collection_names[i])) {
+			ddl_note(d, "database %s on the target stays: it holds %s of another source database",
+				 db, list->collection_names[i]);
+			return 0;
+		}
 	for (size_t i = 0, at = 0; i < list->n_collection_names && at < sizeof(names) - 1; i++)
 		at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s", i ? ", " : "",
 				       list->collection_names[i]);
@@ -139,23 +161,19 @@ static int drop_database(struct ddl *d, const char *db, struct err *err)
 
 /* --- dispatch ------------------------------------------------------------------------------------ */
 
-/* Of a database's own entry. */
-static const char *source_db(const struct ddl *d)
-{
-	const Mv__DatabaseInfo *info = d->body->database;
-
-	return info && *info->name ? info->name : d->body->db_name;
-}
-
 static int apply(struct ddl *d, struct err *err)
 {
 	const char *db = name_map_db(d->sink->names, source_db(d));
 
+	if (d->entry->kind >= KIND_CREATE_USER && d->entry->kind <= KIND_REVOKE)
+		return ddl_access(d, err);
 	switch (d->entry->kind) {
 	case KIND_CREATE_DATABASE:
 		return ddl_ensure_database(d, db, err);
 	case KIND_DROP_DATABASE:
 		return drop_database(d, db, err);
+	case KIND_ALTER_DATABASE:
+		return ddl_alter_database(d, db, err);
 	case KIND_CREATE_COLLECTION:
 		return d->twin && d->twin->dropped ? 0 : ddl_create_collection(d, err);
 	default:
@@ -166,6 +184,15 @@ static int apply(struct ddl *d, struct err *err)
 	switch (d->entry->kind) {
 	case KIND_DROP_COLLECTION:
 		return ddl_drop_collection(d, err);
+	case KIND_ALTER_COLLECTION:
+		return ddl_alter_collection(d, err);
+	case KIND_RENAME_COLLECTION:
+		return ddl_rename_collection(d, err);
+	case KIND_CREATE_ALIAS:
+	case KIND_ALTER_ALIAS:
+		return ddl_set_alias(d, err);
+	case KIND_DROP_ALIAS:
+		return ddl_drop_alias(d, err);
 	case KIND_CREATE_PARTITION:
 		return ddl_create_partition(d, err);
 	case KIND_DROP_PARTITION:
@@ -174,6 +201,12 @@ static int apply(struct ddl *d, struct err *err)
 		return ddl_create_index(d, err);
 	case KIND_DROP_INDEX:
 		return ddl_drop_index(d, err);
+	case KIND_ALTER_INDEX:
+		return ddl_alter_index(d, err);
+	case KIND_LOAD_PARTITIONS:
+		return ddl_load_partitions(d, err);
+	case KIND_RELEASE_PARTITIONS:
+		return ddl_release_partitions(d, err);
 	case KIND_LOAD:
 		return ddl_load(d, err);
 	case KIND_RELEASE:
@@ -183,12 +216,44 @@ static int apply(struct ddl *d, struct err *err)
 	}
 }
 
+/* Where a name map gives the target another name, an error says the source's, too. */
+static void name_source(struct ddl *d, int rc, struct err *err)
+{
+	const char *db = ddl_db(source_db(d)), *name = "", *to_db, *to_name;
+
+	if (!err || !d->sink->names || (rc != -ERR_TARGET_REFUSED && rc != -ERR_TARGET_SCHEMA))
+		return;
+	if (d->body->collection && d->body->collection->schema)
+		name = d->body->collection->schema->name;
+	else if (d->twin && *d->twin->source_name) {
+		db = d->twin->source_db;
+		name = d->twin->source_name;
+	}
+	name_map_collection(d->sink->names, db, name, &to_db, &to_name);
+	if (!STREQ(db, to_db) || !STREQ(name, to_name))
+		err_prefix(err, "%s.%s of the source, %s.%s on the target", db, *name ? name : "*", to_db,
+			   *name ? to_name : "*");
+}
+
+/* The collection, and one that had to make room for it. */
+static void store_changed(struct ddl *d, struct apply_object **ret, size_t *ret_count)
+{
+	struct apply_object *objects = arena_alloc(d->arena, 2 * sizeof(*objects));
+	size_t n = 0;
+
+	if (d->twin)
+		objects[n++] = object_map_store(d->twin, d->arena);
+	if (d->also)
+		objects[n++] = object_map_store(object_map_find(d->sink->map, d->also), d->arena);
+	*ret = objects;
+	*ret_count = n;
+}
+
 int sink_ddl_apply(struct sink_ddl *sink, const struct entry *e, cdc_ts out_ts, struct arena *arena,
 		   struct apply_object **ret, size_t *ret_count, struct err *err)
 {
 	struct arena_pb alloc = arena_pb(arena);
 	struct ddl d = {.sink = sink, .milvus = sink->milvus, .entry = e, .ts = out_ts, .arena = arena};
-	struct apply_object *object;
 	int rc;
 
 	d.body = jr__ddl__unpack((ProtobufCAllocator *)&alloc, e->size, e->body);
@@ -197,12 +262,10 @@ int sink_ddl_apply(struct sink_ddl *sink, const struct entry *e, cdc_ts out_ts, 
 			       "journal entry %" PRId64 " (%s): its body (%zu bytes) cannot be read", e->seq,
 			       kind_name(e->kind), e->size);
 	d.twin = e->collection_id ? object_map_find(sink->map, e->collection_id) : NULL;
-	if ((rc = apply(&d, err)) < 0)
+	if ((rc = apply(&d, err)) < 0) {
+		name_source(&d, rc, err);
 		return rc;
-	object = arena_alloc(arena, sizeof(*object));
-	if (d.twin)
-		*object = object_map_store(d.twin, arena);
-	*ret = object;
-	*ret_count = d.twin ? 1 : 0;
+	}
+	store_changed(&d, ret, ret_count);
 	return 0;
 }

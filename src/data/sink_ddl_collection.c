@@ -163,38 +163,38 @@ static int create(struct ddl *d, struct adoption *a, struct err *err)
 	return 0;
 }
 
-struct twin_search {
-	int64_t source_id, target_id, found;
-};
-
-static void twin_of(void *arg, const struct target_collection *c)
-{
-	struct twin_search *s = arg;
-
-	if (!c->dropped && c->target_id == s->target_id && c->source_id != s->source_id)
-		s->found = c->source_id;
-}
-
 /* May what the target has under this name become the twin? */
 static int check_adoption(struct ddl *d, const struct adoption *a, struct err *err)
 {
-	struct twin_search s = {.source_id = d->entry->collection_id, .target_id = a->have->collection_id};
+	const struct target_collection *other = ddl_twin_of(d, a->have->collection_id);
 	bool plain = d->sink->plain;
 	AUTO_BUF struct buf diff = {0};
 
-	object_map_each(d->sink->map, twin_of, &s);
-	if (s.found)
+	if (other && other->source_id != d->entry->collection_id)
 		return err_set(
 			err, ERR_TARGET_REFUSED,
-			"collection %s.%s on the target still belongs to the source's older collection "
-			"%" PRId64
-			" of that name, whose drop has not been applied; resume or drop that one first",
-			a->db, a->name, s.found);
+			"collection %s.%s on the target belongs to the source's collection %s.%s (ID %" PRId64
+			"), whose drop or rename has not been applied; if it is on hold, resume or drop that "
+			"one first; if both exist at the source, change the name mapping",
+			a->db, a->name, other->source_db, other->source_name, other->source_id);
 	ddl_schema_diff(a->schema, a->info->shards_num, plain, a->have, &diff);
 	if (diff.len)
 		return err_set(err, ERR_TARGET_SCHEMA,
 			       "collection %s.%s exists on the target with another schema: %s", a->db,
 			       a->name, (const char *)diff.data);
+	return 0;
+}
+
+/* What has the collection's name on the target; an alias of ours makes room. */
+static int look(struct ddl *d, struct adoption *a, struct err *err)
+{
+	int rc = milvus_describe(d->milvus, a->db, a->name, d->arena, &a->have, err);
+
+	if (rc < 0 || !a->have || STREQ(a->have->schema->name, a->name))
+		return rc;
+	if ((rc = ddl_free_alias(d, a->db, a->name, a->have, err)) < 0)
+		return rc;
+	a->have = NULL;
 	return 0;
 }
 
@@ -209,13 +209,15 @@ int ddl_create_collection(struct ddl *d, struct err *err)
 			       "journal entry %" PRId64 ": a collection without a schema", d->entry->seq);
 	name_map_collection(d->sink->names, d->body->db_name, a.info->schema->name, &a.db, &a.name);
 	a.schema = ddl_target_schema(a.info, a.name, d->sink->plain, d->arena);
-	if ((rc = milvus_describe(d->milvus, a.db, a.name, d->arena, &a.have, err)) < 0 ||
-	    (!a.have && (rc = create(d, &a, err)) < 0) || (rc = check_adoption(d, &a, err)) < 0 ||
+	if ((rc = look(d, &a, err)) < 0 || (!a.have && (rc = create(d, &a, err)) < 0) ||
+	    (rc = check_adoption(d, &a, err)) < 0 ||
 	    (rc = milvus_show_partitions(d->milvus, a.db, a.name, d->arena, &a.partitions, err)) < 0)
 		return rc;
 	c.target_id = a.have->collection_id;
 	c.db = (char *)a.db;
 	c.name = (char *)a.name;
+	c.source_db = (char *)ddl_db(d->body->db_name);
+	c.source_name = a.info->schema->name;
 	if ((!d->sink->plain && (rc = pair_channels(d, &a, &c, err)) < 0) ||
 	    (rc = pair_partitions(d, &a, &c, err)) < 0)
 		return rc;
@@ -313,7 +315,7 @@ static int drop_partition_there(struct ddl *d, const struct partition_pair *p, b
 {
 	int rc;
 
-	if ((rc = ddl_unload(d, was_loaded, err)) < 0)
+	if ((rc = ddl_release_partition(d, p->name, was_loaded, err)) < 0)
 		return rc;
 	return milvus_drop_partition(d->milvus, d->twin->db, d->twin->name, p->name, d->ts, NULL, err);
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Indexes and load state onto the target. An index is made from the parameters that the source's user
- * gave; where the source kept only the effective ones (2.2 and older), from those. The load state that
- * the source wants is remembered in the map: steps that must release come back to it.
+ * Indexes onto the target. An index is made from the parameters that the source's user gave; where the
+ * source kept only the effective ones (2.2 and older), from those.
  */
 #include "sink_ddl_priv.h"
 
@@ -10,8 +9,6 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-enum { STATE_MISSING, STATE_NOT_LOADED, STATE_LOADING, STATE_LOADED };
 
 /* --- parameters ---------------------------------------------------------------------------------- */
 
@@ -177,93 +174,68 @@ int ddl_drop_index(struct ddl *d, struct err *err)
 	return ddl_reload(d, was_loaded, err);
 }
 
-/* --- load state ---------------------------------------------------------------------------------- */
-
-int ddl_unload(struct ddl *d, bool *was_loaded, struct err *err)
+/* The parameters of `want` that `have` lacks or has otherwise. */
+static size_t missing_params(Mv__KeyValuePair **want, size_t n, const Mv__IndexDescription *have,
+			     Mv__KeyValuePair **ret, struct arena *arena)
 {
-	int state, rc;
+	struct params theirs = flatten(have->params, have->n_params, arena);
+	size_t count = 0;
 
-	if ((rc = milvus_load_state(d->milvus, d->twin->db, d->twin->name, &state, err)) < 0)
-		return rc;
-	*was_loaded = state >= STATE_LOADING;
-	if (!*was_loaded)
-		return 0;
-	return milvus_release(d->milvus, d->twin->db, d->twin->name, d->ts, NULL, err);
-}
+	for (size_t i = 0; i < n; i++) {
+		struct params one = flatten(&want[i], 1, arena);
+		bool same = true;
 
-/* The target may have fewer query nodes than the source: then one replica has to do. */
-static int load(struct ddl *d, int *replicas, struct milvus_status *st, struct err *err)
-{
-	const struct target_collection *c = d->twin;
-	struct err first;
-	int wanted = *replicas > 0 ? *replicas : 1;
-	int rc = milvus_load(d->milvus, c->db, c->name, wanted, d->ts, st, &first);
+		for (size_t k = 0; k < one.count; k++) {
+			const struct param *p = theirs.count
+							? bsearch(&one.items[k], theirs.items, theirs.count,
+								  sizeof(*theirs.items), by_key)
+							: NULL;
 
-	*replicas = wanted;
-	if (rc == -ERR_TARGET_REFUSED && wanted > 1 && st->code != 700) {
-		rc = milvus_load(d->milvus, c->db, c->name, 1, d->ts, st, err);
-		if (rc == 0) {
-			*replicas = 1;
-			ddl_note(d,
-				 "collection %s.%s has %d replicas at the source and one on the target: %s",
-				 c->db, c->name, wanted, first.text);
+			same = same && p && STREQ(p->value, one.items[k].value);
 		}
-		return rc;
+		if (!same)
+			ret[count++] = want[i];
 	}
-	if (rc < 0 && err)
-		*err = first;
-	return rc;
+	return count;
 }
 
-int ddl_reload(struct ddl *d, bool was_loaded, struct err *err)
+/*
+ * What can be altered says how an index is held in memory, never what is found by it: where the target
+ * cannot do it, nobody's rows wait for it.
+ */
+int ddl_alter_index(struct ddl *d, struct err *err)
 {
-	struct milvus_status st;
-	int state, rc, replicas = d->twin->replicas;
-
-	if (!was_loaded && !d->twin->loaded)
-		return 0;
-	if ((rc = milvus_load_state(d->milvus, d->twin->db, d->twin->name, &state, err)) < 0)
-		return rc;
-	if (state != STATE_NOT_LOADED)
-		return 0;
-	rc = load(d, &replicas, &st, err);
-	if (rc == -ERR_TARGET_REFUSED && st.code == 700) {
-		if (!d->twin->loaded)
-			ddl_note(d, "collection %s.%s, loaded on the target only, stays released: %s",
-				 d->twin->db, d->twin->name, st.reason);
-		return 0;
-	}
-	return rc;
-}
-
-/* Code 700, no index, is definite: the journal has CREATE_INDEX before LOAD. */
-int ddl_load(struct ddl *d, struct err *err)
-{
-	struct target_collection c = *d->twin;
-	struct milvus_status st;
-	int state, rc;
-
-	if ((rc = ddl_need(d, err)) < 0 || (rc = milvus_load_state(d->milvus, c.db, c.name, &state, err)) < 0)
-		return rc;
-	c.replicas = d->body->load && d->body->load->replica_number > 0 ? d->body->load->replica_number : 1;
-	if (state < STATE_LOADING && (rc = load(d, &c.replicas, &st, err)) < 0)
-		return rc;
-	c.loaded = true;
-	ddl_keep(d, &c);
-	return 0;
-}
-
-int ddl_release(struct ddl *d, struct err *err)
-{
-	struct target_collection c = *d->twin;
+	const Mv__IndexInfo *index;
+	const Mv__IndexDescription *there = NULL;
+	Mv__DescribeIndexResponse *have;
+	Mv__KeyValuePair **params, **changed;
 	enum ddl_found found;
-	bool was_loaded;
+	struct err why;
+	size_t n;
 	int rc;
 
-	if ((rc = ddl_find(d, &found, err)) < 0 ||
-	    (found == DDL_OURS && (rc = ddl_unload(d, &was_loaded, err)) < 0))
+	if ((rc = entry_index(d, &index, err)) < 0 || (rc = ddl_find(d, &found, err)) < 0)
 		return rc;
-	c.loaded = false;
-	ddl_keep(d, &c);
-	return 0;
+	if (found != DDL_OURS)
+		return 0;
+	params = index->n_user_index_params ? index->user_index_params : index->index_params;
+	n = index->n_user_index_params ? index->n_user_index_params : index->n_index_params;
+	if ((rc = milvus_describe_index(d->milvus, d->twin->db, d->twin->name, d->arena, &have, err)) < 0)
+		return rc;
+	for (size_t i = 0; i < have->n_index_descriptions; i++)
+		if (STREQ(have->index_descriptions[i]->index_name, index->index_name))
+			there = have->index_descriptions[i];
+	changed = arena_alloc(d->arena, (n + 1) * sizeof(*changed));
+	if (!there || (n = missing_params(params, n, there, changed, d->arena)) == 0)
+		return 0;
+	rc = milvus_alter_index(d->milvus, d->twin->db, d->twin->name, index->index_name, changed, n, d->ts,
+				NULL, &why);
+	if (rc == -ERR_TARGET_REFUSED) {
+		ddl_note(d, "index %s of %s.%s keeps its parameters on the target: %s", index->index_name,
+			 d->twin->db, d->twin->name, why.text);
+		return 0;
+	}
+	if (rc < 0 && err)
+		*err = why;
+	return rc;
 }

@@ -16,6 +16,7 @@ struct ddl {
 	cdc_ts ts; /* its time on the target */
 	struct arena *arena;
 	const struct target_collection *twin; /* the map's; NULL: not mapped. Valid until ddl_keep */
+	int64_t also;                         /* source ID of another collection that changed; 0: none */
 };
 
 /* The database's one name in the map: '' and "default" are the same. */
@@ -38,8 +39,13 @@ void ddl_note(struct ddl *d, const char *fmt, ...) __attribute__((format(printf,
 
 int ddl_create_index(struct ddl *d, struct err *err);
 int ddl_drop_index(struct ddl *d, struct err *err);
+int ddl_alter_index(struct ddl *d, struct err *err);
 int ddl_load(struct ddl *d, struct err *err);
 int ddl_release(struct ddl *d, struct err *err);
+int ddl_load_partitions(struct ddl *d, struct err *err);
+int ddl_release_partitions(struct ddl *d, struct err *err);
+/* Releases one partition, by its name on the target, if it is loaded. */
+int ddl_release_partition(struct ddl *d, const char *name, bool *was_loaded, struct err *err);
 /* Releases the twin if it is loaded; *was_loaded: it has to be loaded again. */
 int ddl_unload(struct ddl *d, bool *was_loaded, struct err *err);
 /* Loads the twin again; a vector field without an index is no error: its CREATE_INDEX is to come. */
@@ -47,6 +53,21 @@ int ddl_reload(struct ddl *d, bool was_loaded, struct err *err);
 
 /* Creates the database unless it is there. */
 int ddl_ensure_database(struct ddl *d, const char *db, struct err *err);
+int ddl_alter_database(struct ddl *d, const char *db, struct err *err);
+int ddl_alter_collection(struct ddl *d, struct err *err);
+int ddl_rename_collection(struct ddl *d, struct err *err);
+int ddl_set_alias(struct ddl *d, struct err *err);
+int ddl_drop_alias(struct ddl *d, struct err *err);
+/* Any kind about users, roles and privileges. */
+int ddl_access(struct ddl *d, struct err *err);
+/* Our live collection with that ID on the target; NULL: it is foreign. */
+const struct target_collection *ddl_twin_of(struct ddl *d, int64_t target_id);
+/*
+ * Drops an alias that has the name of a collection to be: at the source both cannot be, so it is gone
+ * there. have: what is behind it. TARGET_REFUSED: a foreign collection.
+ */
+int ddl_free_alias(struct ddl *d, const char *db, const char *alias,
+		   const Mv__DescribeCollectionResponse *have, struct err *err);
 int ddl_create_collection(struct ddl *d, struct err *err);
 int ddl_drop_collection(struct ddl *d, struct err *err);
 int ddl_create_partition(struct ddl *d, struct err *err);

@@ -26,6 +26,9 @@ static void forget(struct fake_collection *c)
 		mv__collection_schema__free_unpacked(c->schema, NULL);
 	for (size_t i = 0; i < c->index_count; i++)
 		mv__create_index_request__free_unpacked(c->indexes[i].request, NULL);
+	for (size_t i = 0; c->id && i < FAKE_ALIASES; i++)
+		if (fake.aliases[i].collection_id == c->id)
+			fake.aliases[i] = (struct fake_alias){0};
 	*c = (struct fake_collection){0};
 }
 
@@ -53,6 +56,28 @@ struct fake_collection *fake_find(const char *db, const char *name)
 			return c;
 	}
 	return NULL;
+}
+
+static struct fake_alias *alias_at(const char *db, const char *name)
+{
+	for (size_t i = 0; i < FAKE_ALIASES; i++) {
+		struct fake_alias *a = &fake.aliases[i];
+
+		if (a->collection_id && STREQ(a->db, db_name(db)) && STREQ(a->name, name))
+			return a;
+	}
+	return NULL;
+}
+
+/* By its name or an alias, as most calls of the server find it. */
+static struct fake_collection *behind(const char *db, const char *name)
+{
+	struct fake_alias *a = alias_at(db, name);
+
+	for (size_t i = 0; a && i < FAKE_COLLECTIONS; i++)
+		if (fake.collections[i].id == a->collection_id)
+			return &fake.collections[i];
+	return fake_find(db, name);
 }
 
 bool fake_has_db(const char *db)
@@ -94,6 +119,7 @@ static int64_t partition_of(const struct fake_collection *c, const char *name, s
 static void add_partition(struct fake_collection *c, const char *name)
 {
 	snprintf(c->partitions[c->partition_count], sizeof(c->partitions[0]), "%s", name);
+	c->released[c->partition_count] = c->by_partitions;
 	c->partition_ids[c->partition_count++] = ++fake.last_id;
 }
 
@@ -180,7 +206,9 @@ int milvus_connect(struct milvus *m, struct err *err)
 {
 	(void)m;
 	lock();
-	return unlock(begin("Connect", NULL, err) ? -fake.fail_rc : 0);
+	if (begin("Connect", NULL, err))
+		return unlock(-fake.fail_rc);
+	return unlock(fake.no_login ? err_set(err, ERR_TARGET_AUTH, "fake target: no such login") : 0);
 }
 
 int milvus_version(struct milvus *m, char *ret, size_t n, struct err *err)
@@ -208,6 +236,8 @@ static struct fake_collection *add_collection(const Mv__CreateCollectionRequest 
 	c->request = mv__create_collection_request__unpack(NULL, n, bytes);
 	free(bytes);
 	c->schema = mv__collection_schema__unpack(NULL, c->request->schema.len, c->request->schema.data);
+	free(c->schema->name == protobuf_c_empty_string ? NULL : c->schema->name);
+	c->schema->name = xstrdup(req->collection_name);
 	c->id = ++fake.last_id;
 	c->shards = req->shards_num;
 	c->created = req->msg_base->replicate_info->msg_timestamp;
@@ -246,6 +276,9 @@ static int create_collection(const Mv__CreateCollectionRequest *req, struct milv
 		return scripted;
 	if (!fake_has_db(req->db_name))
 		return answer("CreateCollection", 65535, "database:x not found", st, err);
+	if (alias_at(req->db_name, req->collection_name))
+		return answer("CreateCollection", 65535,
+			      "create duplicate collection with different parameters", st, err);
 	if (c && !same_request(c, req))
 		return answer("CreateCollection", 65535,
 			      "create duplicate collection with different parameters", st, err);
@@ -293,6 +326,9 @@ int milvus_drop_collection(struct milvus *m, const char *db, const char *name, c
 	lock();
 	if ((scripted = begin("DropCollection", st, err)) < 0)
 		return unlock(scripted);
+	if (alias_at(db, name))
+		return unlock(
+			answer("DropCollection", 65535, "cannot drop the collection via alias", st, err));
 	if ((c = fake_find(db, name)))
 		forget(c);
 	return unlock(done(scripted, "DropCollection %s.%s", db_name(db), name));
@@ -321,14 +357,19 @@ int milvus_describe(struct milvus *m, const char *db, const char *name, struct a
 {
 	Mv__DescribeCollectionResponse r = MV__DESCRIBE_COLLECTION_RESPONSE__INIT;
 	struct fake_collection *c;
+	char *aliases[FAKE_ALIASES];
 
 	(void)m;
 	lock();
 	if (begin("DescribeCollection", NULL, err))
 		return unlock(-fake.fail_rc);
 	*ret = NULL;
-	if (!(c = fake_find(db, name)))
+	if (!(c = behind(db, name)))
 		return unlock(0);
+	r.aliases = aliases;
+	for (size_t i = 0; i < FAKE_ALIASES; i++)
+		if (fake.aliases[i].collection_id == c->id)
+			aliases[r.n_aliases++] = fake.aliases[i].name;
 	r.schema = c->schema;
 	r.collection_id = c->id;
 	r.created_timestamp = c->created;
@@ -336,7 +377,7 @@ int milvus_describe(struct milvus *m, const char *db, const char *name, struct a
 	r.consistency_level = c->request->consistency_level;
 	r.properties = c->request->properties;
 	r.n_properties = c->request->n_properties;
-	r.collection_name = c->name;
+	r.collection_name = (char *)name; /* as asked for: the schema has the real one */
 	r.db_name = c->db;
 	r.num_partitions = (int64_t)c->partition_count;
 	describe_channels(c, &r, arena);
@@ -440,11 +481,13 @@ int milvus_drop_partition(struct milvus *m, const char *db, const char *coll, co
 		return unlock(scripted);
 	if (!(c = fake_find(db, coll)))
 		return unlock(answer("DropPartition", 100, "collection not found", st, err));
-	if (c->load_state > 1)
+	if (fake_partition_loaded(c, part))
 		return unlock(
 			answer("DropPartition", 65535, "partition is loaded, release it first", st, err));
 	if (partition_of(c, part, &at)) {
 		c->partition_count--;
+		memmove(c->released + at, c->released + at + 1,
+			(c->partition_count - at) * sizeof(c->released[0]));
 		memmove(c->partitions + at, c->partitions + at + 1,
 			(c->partition_count - at) * sizeof(c->partitions[0]));
 		memmove(c->partition_ids + at, c->partition_ids + at + 1,
@@ -535,4 +578,6 @@ int milvus_replicate(struct milvus *m, const char *pchannel, cdc_ts begin_ts, cd
 
 #define FAKE_MILVUS_PARTS
 #include "fake_milvus_index.c"
+#include "fake_milvus_names.c"
+#include "fake_milvus_access.c"
 #endif

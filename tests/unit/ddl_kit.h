@@ -306,7 +306,7 @@ static inline int kit_state(struct kit *k, const char *db, const char *coll)
 {
 	int state;
 
-	LOOK(milvus_load_state(k->milvus, db, coll, &state, &k->err));
+	LOOK(milvus_load_state(k->milvus, db, coll, NULL, 0, &state, &k->err));
 	return state;
 }
 

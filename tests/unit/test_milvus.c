@@ -273,7 +273,7 @@ TEST(missing_things_are_no_errors)
 	l.status = status_of(100, 0, "gone");
 	l.state = 3;
 	will_answer(&l.base);
-	CHECK_INT(milvus_load_state(m, "", "c", &state, &err), 0);
+	CHECK_INT(milvus_load_state(m, "", "c", NULL, 0, &state, &err), 0);
 	CHECK_INT(state, 0);
 	d.status = status_of(1, 0, "not ready");
 	will_answer(&d.base);

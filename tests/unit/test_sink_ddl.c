@@ -179,10 +179,11 @@ TEST(R25_drop_partition_of_a_loaded_collection)
 	struct kit *k = with_loaded();
 
 	CHECK(kit_apply(k, KIND_DROP_PARTITION, KIT_ID, kit_of_partition(k, "", 502, "p"), true) == 0);
-	CHECK_STR(strstr(log_text(), "ReleaseCollection"),
-		  "ReleaseCollection default.c\nDropPartition default.c.p\nLoadCollection default.c\n");
+	CHECK_STR(strstr(log_text(), "Release"),
+		  "ReleasePartitions default.c.p\nDropPartition default.c.p\n");
 	CHECK_INT(fake_count("ReplicateMessage"), 2);
 	CHECK_INT(fake_find("", "c")->load_state, 3);
+	CHECK(fake_partition_loaded(fake_find("", "c"), "_default"));
 	done_with(k);
 }
 
