@@ -16,7 +16,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -300,7 +300,7 @@ def compare_pair(
 
 def compare(
     source: Server, target: Server, only: list[str], rows: int | None, plain: bool,
-    say: Callable[[str], None], pairs: list[str],
+    say: Callable[[str], None], pairs: Sequence[str] = (),
 ) -> Differences:
     """One pass over everything; the returned list is empty if all is equal."""
     found = Differences()
@@ -335,7 +335,8 @@ def compare(
 
 
 def attempt(
-    source: Server, target: Server, only: list[str], rows: int | None, plain: bool, pairs: list[str]
+    source: Server, target: Server, only: list[str], rows: int | None, plain: bool,
+    pairs: Sequence[str] = (),
 ) -> tuple[list[str], Differences]:
     """A comparison and its lines. A server that does not answer is a difference, too."""
     lines: list[str] = []
