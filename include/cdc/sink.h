@@ -95,7 +95,10 @@ struct sink_window {
 };
 
 struct sink_ops {
-	const char *name;                                                              /* "replicate" */
+	const char *name; /* "replicate" */
+	/* The target has a time of its own: no ticks are sent, tasks of one target do not wait for each
+	 * other. */
+	bool own_time;
 	int (*open)(struct sink **ret, const struct sink_conf *conf, struct err *err); /* no I/O */
 	void (*close)(struct sink *s);
 	/* The objects of apply.db, once, after open. JOURNAL_BAD. */

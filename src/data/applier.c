@@ -65,7 +65,8 @@ int applier_new(struct applier **ret, const struct applier_conf *conf, struct er
 		bound = a->mark.out;
 	if (bound < a->intent.floor)
 		bound = a->intent.floor;
-	a->gate = gate_join(conf->target, conf->task_id, bound);
+	/* without ticks there is no clock to share */
+	a->gate = gate_join(conf->sink_ops->own_time ? conf->task_id : conf->target, conf->task_id, bound);
 	/* also while the task is paused: a window in doubt holds the target's ticks back (R22), and the
 	 * mark's tick is sent once more, since the crash may have come before it */
 	gate_activate(a->gate, a->mark.out);

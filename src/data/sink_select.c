@@ -4,7 +4,7 @@
 
 const struct sink_ops *sink_select(const char *name)
 {
-	static const struct sink_ops *const all[] = {&sink_replicate};
+	static const struct sink_ops *const all[] = {&sink_replicate, &sink_upsert};
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		if (STREQ(all[i]->name, name))
