@@ -24,13 +24,14 @@ struct conf_etcd {
 	char **address; /* "host:port" or "http[s]://host:port", NULL-terminated; empty: not configured */
 	char *root_path, *meta_sub_path; /* "by-dev", "meta" */
 	bool enable_auth;
-	char *username, *password;
+	char *username, *password, *password_file; /* a file's password is in password once loaded */
 	struct conf_tls tls;
 };
 
 struct conf_kafka {
 	char *address; /* "host:port,host:port"; NULL: not configured */
 	char *security_protocol, *sasl_mechanism, *sasl_username, *sasl_password; /* NULL: none */
+	char *sasl_password_file;
 	struct conf_tls tls;
 };
 
@@ -70,6 +71,17 @@ bool conf_has_source(const struct conf *c); /* etcd and a queue are configured (
 void conf_free(struct conf *c);
 /* Splits "host:port" or "[v6]:port" (port 0..65535) into copies; false: it is neither. */
 bool conf_host_port(const char *address, char **ret_host, int *ret_port);
+
+/*
+ * Can the files be used: readable, PEM, the key is the certificate's? Otherwise which one is at fault, and
+ * why (with its path). Dates and trust are the handshake's business.
+ */
+enum conf_tls_part { CONF_TLS_OK, CONF_TLS_CA, CONF_TLS_CERT, CONF_TLS_KEY };
+enum conf_tls_part conf_tls_check(const struct conf_tls *t, char *why, size_t n);
+
+/* Has the certificate expired? *ret then says when: "2020-01-31 12:00 UTC". False as well: it cannot be read.
+ */
+bool conf_certificate_over(const char *path, char *ret, size_t n);
 
 /* One row of conf.def, for the parser and the documentation. */
 enum conf_type {

@@ -45,8 +45,9 @@ DEFINE_AUTO(struct grpc, grpc_free)
  * 0: grpc-status 0 and a complete answer. On failure *err has address, method and reason, and
  * *status (may be NULL) the grpc-status, or -1 when there was none (then the call may or may not
  * have been executed). Codes: conf.lost (no connection, timeout, UNAVAILABLE, DEADLINE_EXCEEDED,
- * RESOURCE_EXHAUSTED, CANCELLED, ABORTED, INTERNAL while connecting), conf.auth (UNAUTHENTICATED,
- * PERMISSION_DENIED), conf.foreign (no gRPC there, UNIMPLEMENTED, certificate does not match, ...),
+ * RESOURCE_EXHAUSTED, CANCELLED, ABORTED, INTERNAL while connecting, the server's certificate, TLS on
+ * one side only), conf.auth (UNAUTHENTICATED,
+ * PERMISSION_DENIED, our client certificate), conf.foreign (no gRPC there, UNIMPLEMENTED, ...),
  * TOO_LARGE (request over the server's limit), STOPPED (poll said so).
  */
 int grpc_call(struct grpc *g, const char *method, const void *req, size_t n, int deadline_ms,

@@ -262,34 +262,50 @@ static int set_by(const struct loader *l, const char *path)
 	return l->line[find_key(path)];
 }
 
-static int check_readable(struct loader *l, const char *path, const char *file)
-{
-	char why[PATH_MAX + 128];
-
-	if (!file || access(file, R_OK) == 0)
-		return 0;
-	snprintf(why, sizeof(why), "cannot read %s: %s", file, strerror(errno));
-	return refuse(l, set_by(l, path), path, why);
-}
-
 static int check_tls(struct loader *l, const struct conf_tls *t, const char *ca, const char *cert,
 		     const char *key)
 {
-	int rc;
+	const char *at;
+	char why[2 * PATH_MAX + 128];
 
 	if (!t->enable)
 		return 0;
 	if (!t->cert_path != !t->key_path)
 		return refuse(l, t->cert_path ? set_by(l, cert) : set_by(l, key), t->cert_path ? key : cert,
 			      "certificate and key go together: one of them is missing");
-	if ((rc = check_readable(l, ca, t->ca_path)) < 0 || (rc = check_readable(l, cert, t->cert_path)) < 0)
-		return rc;
-	return check_readable(l, key, t->key_path);
+	switch (conf_tls_check(t, why, sizeof(why))) {
+	case CONF_TLS_OK:
+		return 0;
+	case CONF_TLS_CA:
+		at = ca;
+		break;
+	case CONF_TLS_CERT:
+		at = cert;
+		break;
+	default:
+		at = key;
+	}
+	return refuse(l, set_by(l, at), at, why);
+}
+
+/* A password given by file takes the place of one that stands in the configuration. */
+static int load_secret(struct loader *l, char **secret, const char *file, const char *at)
+{
+	char why[PATH_MAX + 128];
+
+	if (!file)
+		return 0;
+	if (*secret)
+		return refuse(l, set_by(l, at), at, "the password itself is given, too: remove one");
+	if (conf_secret_read(file, secret, why, sizeof(why)))
+		return 0;
+	return refuse(l, set_by(l, at), at, why);
 }
 
 static int check_etcd(struct loader *l)
 {
 	struct conf_etcd *e = &l->conf->source.etcd;
+	int rc;
 
 	for (char **a = e->address; *a; a++) {
 		const char *rest = strstr(*a, "://");
@@ -301,9 +317,11 @@ static int check_etcd(struct loader *l)
 			return refuse(l, set_by(l, "sourceConfig.etcd.address"), "sourceConfig.etcd.address",
 				      "every item must be host:port or http[s]://host:port");
 	}
+	if ((rc = load_secret(l, &e->password, e->password_file, "sourceConfig.etcd.passwordFile")) < 0)
+		return rc;
 	if (e->enable_auth && (!e->username || !e->password))
 		return refuse(l, set_by(l, "sourceConfig.etcd.enableAuth"), "sourceConfig.etcd.enableAuth",
-			      "needs username and password");
+			      "needs username, and password or passwordFile");
 	return check_tls(l, &e->tls, "sourceConfig.etcd.tlsCACertPath", "sourceConfig.etcd.tlsCertPath",
 			 "sourceConfig.etcd.tlsKeyPath");
 }
@@ -331,7 +349,8 @@ static int check_kafka_security(struct loader *l)
 	if (strncmp(k->security_protocol, "SASL", 4) != 0)
 		return 0;
 	if (!k->sasl_username || !k->sasl_password)
-		return refuse(l, set_by(l, at), at, "SASL needs saslUsername and saslPassword");
+		return refuse(l, set_by(l, at), at,
+			      "SASL needs saslUsername, and saslPassword or saslPasswordFile");
 	if (!k->sasl_mechanism)
 		k->sasl_mechanism = xstrdup("PLAIN");
 	if (!conf_value_choice(k->sasl_mechanism, mechanisms, ARRAY_LEN(mechanisms)))
@@ -349,7 +368,9 @@ static int check_kafka(struct loader *l)
 	if (k->address && !conf_value_endpoints(k->address))
 		return refuse(l, set_by(l, "sourceConfig.kafka.address"), "sourceConfig.kafka.address",
 			      "must be host:port, several with commas");
-	if ((rc = check_kafka_security(l)) < 0)
+	if ((rc = load_secret(l, &k->sasl_password, k->sasl_password_file,
+			      "sourceConfig.kafka.saslPasswordFile")) < 0 ||
+	    (rc = check_kafka_security(l)) < 0)
 		return rc;
 	return check_tls(l, &k->tls, "sourceConfig.kafka.ssl.tlsCACert", "sourceConfig.kafka.ssl.tlsCert",
 			 "sourceConfig.kafka.ssl.tlsKey");
@@ -476,12 +497,13 @@ void conf_free(struct conf *c)
 	for (size_t i = 0; i < conf_key_count; i++) {
 		char *slot = (char *)c + conf_keys[i].offset;
 
+		if (conf_keys[i].flags & CONF_SECRET && *(char **)slot)
+			explicit_bzero(*(char **)slot, strlen(*(char **)slot));
 		if (conf_keys[i].type == CONF_STRING)
 			free(*(char **)slot);
 		else if (conf_keys[i].type == CONF_LIST)
 			conf_list_free(*(char ***)slot);
 	}
-	free(c->source.etcd.tls.server_name);
 	free(c->source.kafka.tls.server_name);
 	free(c->file);
 	free(c);

@@ -66,7 +66,8 @@ struct source {
 	bool refused;    /* they refuse our credentials */
 	atomic_int refs; /* the handle and each record that is out */
 	pthread_mutex_t lock;
-	char why[512]; /* under lock: the last thing librdkafka complained of; "" when all is well */
+	char why[512];     /* under lock: the last thing librdkafka complained of; "" when all is well */
+	char refusal[256]; /* under lock: why the last certificate was refused */
 };
 
 extern const struct source_ops source_kafka;

@@ -2,6 +2,7 @@
 /* The librdkafka client of the Kafka source: its settings, and what it says of its connections. */
 #include "source_kafka.h"
 
+#include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -46,9 +47,16 @@ static void set_why(struct source *s, const char *text)
 {
 	/* "[thrd:host:1/1]: " tells nobody anything */
 	const char *rest = strncmp(text, "[thrd:", 6) == 0 ? strstr(text, "]: ") : NULL;
+	const char *after;
 
 	pthread_mutex_lock(&s->lock);
-	snprintf(s->why, sizeof(s->why), "%s", rest ? rest + 3 : text);
+	if (strstr(text, "certificate verify failed") && s->refusal[0])
+		text = s->refusal;
+	else if (rest)
+		text = rest + 3;
+	/* nor does "(after 3ms in state AUTH_REQ, 1 identical error(s) suppressed)" */
+	after = strstr(text, " (after ");
+	snprintf(s->why, sizeof(s->why), "%.*s", (int)(after ? after - text : (ptrdiff_t)strlen(text)), text);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -59,6 +67,31 @@ static void on_log(const rd_kafka_t *rk, int level, const char *fac, const char 
 
 	if (level <= 4 || STREQ(fac, "FAIL")) /* warnings; and connections that end, which are "info" */
 		set_why(s, text);
+}
+
+/*
+ * OpenSSL's judgement of a broker's certificate, in any thread of librdkafka: it stands, but librdkafka
+ * itself would only say that something was wrong. Its own words come afterwards, see set_why().
+ */
+static int on_certificate(rd_kafka_t *rk, const char *broker, int32_t id, int *error, int depth,
+			  const char *cert, size_t size, char *text, size_t text_size, void *opaque)
+{
+	struct source *s = opaque;
+	const char *reason = X509_verify_cert_error_string(*error);
+
+	(void)rk;
+	(void)id;
+	(void)depth;
+	(void)cert;
+	(void)size;
+	if (*error == X509_V_OK)
+		return 1;
+	pthread_mutex_lock(&s->lock);
+	snprintf(s->refusal, sizeof(s->refusal), "%s: the broker's certificate is refused: %s", broker,
+		 reason);
+	pthread_mutex_unlock(&s->lock);
+	snprintf(text, text_size, "%s", reason);
+	return 0;
 }
 
 /* From rd_kafka_poll(), in the reader's thread. */
@@ -80,13 +113,46 @@ void kafka_client_well(struct source *s)
 {
 	s->refused = false;
 	pthread_mutex_lock(&s->lock);
-	s->why[0] = 0;
+	s->why[0] = s->refusal[0] = 0;
 	pthread_mutex_unlock(&s->lock);
+}
+
+/* What to set, from what librdkafka says. */
+static const char *hint_of(const struct conf_kafka *conf, const char *why, char *buf, size_t n)
+{
+	char date[64];
+
+	if (strstr(why, "SASL") && strstr(why, "mechanism") && strstr(why, "supported"))
+		return "check sourceConfig.kafka.saslMechanisms and securityProtocol";
+	if (strstr(why, "SASL authentication error"))
+		return "check sourceConfig.kafka.saslUsername, saslPassword and saslMechanisms";
+	if (strstr(why, "mismatch"))
+		return "the brokers must be addressed, and advertise themselves, by the names in their "
+		       "certificates";
+	if (strstr(why, "has expired"))
+		return "renew the broker's certificate or check the clock";
+	if (strstr(why, "certificate is refused"))
+		return "check sourceConfig.kafka.ssl.tlsCACert and that this is the right broker";
+	if (strstr(why, "alert") && !conf->tls.cert_path)
+		return "the broker wants a client certificate: set sourceConfig.kafka.ssl.tlsCert and tlsKey";
+	if (strstr(why, "alert") && conf_certificate_over(conf->tls.cert_path, date, sizeof(date))) {
+		snprintf(buf, n, "our client certificate (sourceConfig.kafka.ssl.tlsCert) has expired on %s",
+			 date);
+		return buf;
+	}
+	if (strstr(why, "alert"))
+		return "the broker refuses our client certificate: check sourceConfig.kafka.ssl.tlsCert";
+	if (strstr(why, "SSL handshake failed"))
+		return "the broker may not use TLS on this port: check sourceConfig.kafka.securityProtocol";
+	if (strstr(why, "security.protocol"))
+		return "check sourceConfig.kafka.securityProtocol";
+	return "";
 }
 
 int kafka_failed(struct source *s, const char *pchannel, rd_kafka_resp_err_t code, struct err *err)
 {
-	char why[sizeof(s->why)];
+	char why[sizeof(s->why)], date[160];
+	const char *hint;
 	bool refused;
 
 	rd_kafka_poll(s->rk, 0); /* what it has to say about this failure */
@@ -97,10 +163,11 @@ int kafka_failed(struct source *s, const char *pchannel, rd_kafka_resp_err_t cod
 	pthread_mutex_lock(&s->lock);
 	memcpy(why, s->why, sizeof(why));
 	pthread_mutex_unlock(&s->lock);
-	return err_set(err, refused ? ERR_SOURCE_AUTH : ERR_SOURCE_LOST, "Kafka %s%s%s %s: %s",
+	hint = hint_of(s->conf, why, date, sizeof(date));
+	return err_set(err, refused ? ERR_SOURCE_AUTH : ERR_SOURCE_LOST, "Kafka %s%s%s %s: %s%s%s",
 		       s->conf->address, pchannel ? ", topic " : "", pchannel ? pchannel : "",
 		       refused ? "refuses our credentials" : "does not answer",
-		       why[0] ? why : rd_kafka_err2str(code));
+		       why[0] ? why : rd_kafka_err2str(code), *hint ? "; " : "", hint);
 }
 
 static int set(rd_kafka_conf_t *kc, const char *name, const char *value, struct err *err)
@@ -171,6 +238,7 @@ static int make_conf(rd_kafka_conf_t *kc, struct source *s, struct err *err)
 	rd_kafka_conf_set_opaque(kc, s);
 	rd_kafka_conf_set_log_cb(kc, on_log);
 	rd_kafka_conf_set_error_cb(kc, on_error);
+	rd_kafka_conf_set_ssl_cert_verify_cb(kc, on_certificate);
 	return 0;
 }
 

@@ -89,6 +89,18 @@ static bool is_etcd(struct milvus *m)
 	       status == 0;
 }
 
+/* The files of dial_config, before a handshake fails on them. */
+static int check_files(const struct target_conf *t, struct err *err)
+{
+	static const char *const keys[] = {"", "ca_pem_path", "client_pem_path", "client_key_path"};
+	char why[512];
+	enum conf_tls_part part = t->tls.enable ? conf_tls_check(&t->tls, why, sizeof(why)) : CONF_TLS_OK;
+
+	if (part == CONF_TLS_OK)
+		return 0;
+	return err_set(err, ERR_INVALID, "milvus_connect_param.dial_config.%s: %s", keys[part], why);
+}
+
 int target_probe(const struct target_conf *t, struct arena *arena, struct target_info *ret, struct err *err)
 {
 	AUTO(milvus_free)
@@ -97,6 +109,8 @@ int target_probe(const struct target_conf *t, struct arena *arena, struct target
 	int64_t start = clock_mono_ms();
 	int rc;
 
+	if ((rc = check_files(t, err)) < 0)
+		return rc;
 	rc = milvus_version(m, info.version, sizeof(info.version), err);
 	if (rc == -ERR_TARGET_LOST && clock_mono_ms() - start < t->connect_timeout_ms / 2 && is_etcd(m))
 		return err_set(err, ERR_TARGET_BAD,

@@ -437,9 +437,20 @@ static bool worth_a_probe(const struct grpc_exchange *x, CURLcode rc)
 	if (x->end != END_NONE || clock_mono_ms() - x->begin_ms > x->timeout_ms - PROBE_MS)
 		return false;
 	if (x->g->c.tls.enable)
-		return rc == CURLE_SSL_CONNECT_ERROR;
+		return rc == CURLE_SSL_CONNECT_ERROR && !grpc_is_certificate_alert(x->curl_text);
 	return rc != CURLE_OK && rc != CURLE_OPERATION_TIMEDOUT && x->started && !x->reuse &&
 	       x->http_status == 0;
+}
+
+/* The connection was there, and ended without a word: who we are may be why. */
+static bool lost_an_alert(const struct grpc_exchange *x, CURLcode rc)
+{
+	if (!x->g->c.tls.enable || x->end != END_NONE || x->http_status != 0 ||
+	    grpc_is_certificate_alert(x->curl_text))
+		return false;
+	return (rc == CURLE_SEND_ERROR || rc == CURLE_RECV_ERROR || rc == CURLE_HTTP2 ||
+		rc == CURLE_HTTP2_STREAM || rc == CURLE_GOT_NOTHING) &&
+	       clock_mono_ms() - x->begin_ms <= x->timeout_ms - PROBE_MS;
 }
 
 int grpc_call(struct grpc *g, const char *method, const void *req, size_t n, int deadline_ms,
@@ -480,6 +491,8 @@ int grpc_call(struct grpc *g, const char *method, const void *req, size_t n, int
 		return 0;
 	if (worth_a_probe(&x, rc))
 		x.peer = grpc_probe(g);
+	else if (lost_an_alert(&x, rc))
+		grpc_probe_alert(g, x.curl_text);
 	ret = grpc_fail(&x, rc, err);
 	buf_reset(reply);
 	return ret;

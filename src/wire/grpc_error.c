@@ -216,24 +216,57 @@ static int fail_timeout(const struct grpc_exchange *x, struct err *err)
 		       x->g->where, x->method, limit / 1000.0);
 }
 
+/* All of these pass by themselves when an operator has mended the certificate: no stranger, but away. */
 static int fail_certificate(const struct grpc_exchange *x, struct err *err)
 {
 	bool dates = strstr(x->curl_text, "expired") || strstr(x->curl_text, "not yet valid");
 	bool name = strstr(x->curl_text, "subject name") != NULL;
 
-	/* a renewed certificate or a corrected clock heals the one, nobody but an operator the other */
-	return err_set(err, dates ? x->g->c.lost : x->g->c.foreign, "%s: %s: TLS: %s; %s", x->g->where,
-		       x->method, x->curl_text,
+	return err_set(err, x->g->c.lost, "%s: %s: TLS: the server's certificate is refused: %s; %s",
+		       x->g->where, x->method, x->curl_text,
 		       dates  ? "renew the server's certificate or check the clock"
 		       : name ? "set the server name that the certificate is for"
 			      : "check the CA file and that this is the right server");
 }
 
 /* The server's last word in a TLS handshake is an alert; with TLS 1.3 it may come after it. */
-static bool is_client_certificate_alert(const char *text)
+bool grpc_is_certificate_alert(const char *text)
 {
 	return strstr(text, "alert") &&
 	       (strstr(text, "certificate") || strstr(text, "unknown ca") || strstr(text, "access denied"));
+}
+
+/* "OpenSSL SSL_read: OpenSSL/3.0.0: error:0A000412:SSL routines::sslv3 alert bad certificate, errno 0" */
+static const char *alert_of(const char *text, char *buf, size_t size)
+{
+	const char *alert = strstr(text, "alert");
+
+	if (!alert)
+		return text;
+	snprintf(buf, size, "%.*s", (int)strcspn(alert, ","), alert);
+	return buf;
+}
+
+static int fail_client_certificate(const struct grpc_exchange *x, struct err *err)
+{
+	const struct conf_tls *tls = &x->g->c.tls;
+	char buf[128], date[64];
+	const char *alert = alert_of(x->curl_text, buf, sizeof(buf));
+
+	if (!tls->cert_path)
+		return err_set(err, x->g->c.auth,
+			       "%s: %s: TLS: the server wants a client certificate (%s); set a certificate "
+			       "and its key",
+			       x->g->where, x->method, alert);
+	if (conf_certificate_over(tls->cert_path, date, sizeof(date)))
+		return err_set(err, x->g->c.auth,
+			       "%s: %s: TLS: the server refuses our client certificate (%s): %s has expired "
+			       "on %s; renew it",
+			       x->g->where, x->method, alert, tls->cert_path, date);
+	return err_set(err, x->g->c.auth,
+		       "%s: %s: TLS: the server refuses our client certificate (%s); check that its CA has "
+		       "signed %s",
+		       x->g->where, x->method, alert, tls->cert_path);
 }
 
 static int fail_tls(const struct grpc_exchange *x, struct err *err)
@@ -241,15 +274,12 @@ static int fail_tls(const struct grpc_exchange *x, struct err *err)
 	const struct grpc_conf *c = &x->g->c;
 
 	if (strstr(x->curl_text, "wrong version number") || (x->peer != PEER_UNKNOWN && x->peer != PEER_TLS))
-		return err_set(err, c->foreign,
+		return err_set(err, c->lost,
 			       "%s: %s: TLS: the server does not use TLS on this port; use http:// "
 			       "or turn TLS off",
 			       x->g->where, x->method);
-	if (is_client_certificate_alert(x->curl_text) || strstr(x->curl_text, "handshake failure"))
-		return err_set(err, c->auth,
-			       "%s: %s: TLS: the server refuses our client certificate (%s); check "
-			       "certificate and key",
-			       x->g->where, x->method, x->curl_text);
+	if (grpc_is_certificate_alert(x->curl_text) || strstr(x->curl_text, "handshake failure"))
+		return fail_client_certificate(x, err);
 	return err_set(err, c->lost, "%s: %s: TLS: %s", x->g->where, x->method,
 		       x->curl_text[0] ? x->curl_text : "the handshake failed");
 }
@@ -260,7 +290,7 @@ static int fail_transfer(const struct grpc_exchange *x, CURLcode rc, struct err 
 	const struct grpc_conf *c = &x->g->c;
 	const char *hint = "";
 
-	if (is_client_certificate_alert(x->curl_text))
+	if (grpc_is_certificate_alert(x->curl_text))
 		return fail_tls(x, err);
 	if ((rc == CURLE_HTTP2_STREAM && x->req_size > BIG_REQUEST) ||
 	    (rc == CURLE_SEND_ERROR && x->req_size > HUGE_REQUEST))
@@ -269,7 +299,7 @@ static int fail_transfer(const struct grpc_exchange *x, CURLcode rc, struct err 
 			       "server's limit for messages",
 			       x->g->where, x->method, x->req_size);
 	if (x->peer == PEER_TLS)
-		return err_set(err, c->foreign, "%s: %s: the server wants TLS: use https:// or turn TLS on",
+		return err_set(err, c->lost, "%s: %s: the server wants TLS: use https:// or turn TLS on",
 			       x->g->where, x->method);
 	if (x->peer == PEER_HTTP1 || x->peer == PEER_OTHER)
 		return err_set(err, c->foreign,

@@ -61,6 +61,13 @@ struct grpc_exchange {
 void grpc_decode_message(const char *s, size_t n, char *ret, size_t ret_size);
 /* Greets the server in the clear, on a connection of its own, and looks at what it says. */
 enum grpc_peer grpc_probe(const struct grpc *g);
+/*
+ * A TLS server that ends the connection at our request may have said why before: then its alert is lost
+ * with the request. Connects once more, says nothing and listens. True: the alert is in *ret.
+ */
+bool grpc_probe_alert(const struct grpc *g, char ret[CURL_ERROR_SIZE]);
+/* Is this text of libcurl an alert about a client certificate? */
+bool grpc_is_certificate_alert(const char *text);
 /* True if a complete answer with grpc-status 0 is in x->reply. */
 bool grpc_answered(const struct grpc_exchange *x);
 /* Fills *err for an exchange that did not succeed and returns the negative code. */

@@ -12,6 +12,7 @@
 
 #define SLICE_MS 100
 #define ANSWER_MS 300
+#define ALERT_TRIES 8
 #define CONNECT_MS ((PROBE_MS - ANSWER_MS - SLICE_MS) / 2)
 
 /* The connection preface and an empty SETTINGS frame: any HTTP/2 server answers with its SETTINGS. */
@@ -54,8 +55,8 @@ static enum grpc_peer listen_to(const struct grpc *g, CURL *easy, curl_socket_t 
 	return judge(bytes, n);
 }
 
-/* Connects with http or https, and sends nothing of HTTP. NULL: that did not work. */
-static CURL *connect_only(const struct grpc *g, const char *scheme)
+/* Connects with http or https, and sends nothing of HTTP. NULL: that did not work, *text has the reason. */
+static CURL *connect_only(const struct grpc *g, const char *scheme, char *text)
 {
 	AUTO_FREE char *url = xasprintf("%s://%s", scheme, g->where);
 	CURL *easy = curl_easy_init();
@@ -67,10 +68,17 @@ static CURL *connect_only(const struct grpc *g, const char *scheme)
 	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROXY, "");
 	curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
+	curl_easy_setopt(easy, CURLOPT_SSL_ENABLE_ALPN,
+			 0L); /* or libcurl greets an HTTP/2 server by itself */
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)CONNECT_MS);
 	/* whose certificate it is does not matter: nothing will be said on this connection */
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, text);
+	if (g->c.tls.cert_path)
+		curl_easy_setopt(easy, CURLOPT_SSLCERT, g->c.tls.cert_path);
+	if (g->c.tls.key_path)
+		curl_easy_setopt(easy, CURLOPT_SSLKEY, g->c.tls.key_path);
 	if (curl_easy_perform(easy) == CURLE_OK)
 		return easy;
 	curl_easy_cleanup(easy);
@@ -79,7 +87,8 @@ static CURL *connect_only(const struct grpc *g, const char *scheme)
 
 static enum grpc_peer probe_clear(const struct grpc *g)
 {
-	CURL *easy = connect_only(g, "http");
+	char text[CURL_ERROR_SIZE];
+	CURL *easy = connect_only(g, "http", text);
 	enum grpc_peer peer = PEER_UNKNOWN;
 	curl_socket_t fd;
 	size_t sent;
@@ -99,11 +108,39 @@ enum grpc_peer grpc_probe(const struct grpc *g)
 
 	if (peer == PEER_UNKNOWN && !g->c.tls.enable) {
 		/* many TLS servers hang up on a clear greeting without a word */
-		CURL *easy = connect_only(g, "https");
+		char text[CURL_ERROR_SIZE];
+		CURL *easy = connect_only(g, "https", text);
 
 		if (easy)
 			peer = PEER_TLS;
 		curl_easy_cleanup(easy);
 	}
 	return peer;
+}
+
+static bool hear_alert(const struct grpc *g, char text[CURL_ERROR_SIZE])
+{
+	CURL *easy = connect_only(g, "https", text);
+	curl_socket_t fd;
+
+	if (easy && curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd) == CURLE_OK && fd != CURL_SOCKET_BAD)
+		listen_to(g, easy, fd);
+	curl_easy_cleanup(easy);
+	return grpc_is_certificate_alert(text);
+}
+
+bool grpc_probe_alert(const struct grpc *g, char ret[CURL_ERROR_SIZE])
+{
+	int64_t until = clock_mono_ms() + PROBE_MS / 2;
+	char text[CURL_ERROR_SIZE] = "";
+
+	/* a server that judges our certificate before it has read what follows it resets the connection,
+	 * and whether the alert or the reset is seen first is chance */
+	for (int i = 0; i < ALERT_TRIES && clock_mono_ms() < until; i++) {
+		if (!hear_alert(g, text))
+			continue;
+		memcpy(ret, text, CURL_ERROR_SIZE);
+		return true;
+	}
+	return false;
 }

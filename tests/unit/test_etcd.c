@@ -352,7 +352,7 @@ TEST(tls_with_client_certificate)
 	} t[] = {
 		{right, 0, ""},
 		{{.enable = true, .ca_path = other_ca, .cert_path = cert, .key_path = key},
-		 ERR_SOURCE_FOREIGN,
+		 ERR_SOURCE_LOST,
 		 "check the CA file"},
 		{{.enable = true, .ca_path = ca}, ERR_SOURCE_AUTH, "client certificate"},
 		{{.enable = true, .ca_path = ca, .cert_path = other, .key_path = other_key},
@@ -367,7 +367,7 @@ TEST(tls_with_client_certificate)
 		{{.enable = true, .ca_path = missing, .cert_path = cert, .key_path = key},
 		 ERR_SOURCE_AUTH,
 		 "cannot read the CA certificates"},
-		{right, ERR_SOURCE_FOREIGN, "set the server name that the certificate is for"},
+		{right, ERR_SOURCE_LOST, "set the server name that the certificate is for"},
 	};
 
 	t[7].tls.server_name = (char *)(uintptr_t) "another.test";
@@ -398,7 +398,7 @@ TEST(tls_with_client_certificate)
 		named->conf.tls = right;
 		named->conf.tls.server_name = (char *)(uintptr_t) "etcd.test"; /* no such name in any DNS */
 		CHECKF(read_one(named, "a/1", 5000) == 0, "%s", named->err.text);
-		fails(clear, ERR_SOURCE_FOREIGN, "the server wants TLS");
+		fails(clear, ERR_SOURCE_LOST, "the server wants TLS");
 		/* killed and restarted: over TLS, too */
 		etcd_process_kill(p);
 		etcd_process_start(p);
@@ -408,7 +408,7 @@ TEST(tls_with_client_certificate)
 		AUTO(fixture_free) struct fixture *f = fixture_new(plain()->address);
 
 		f->conf.tls = right;
-		fails(f, ERR_SOURCE_FOREIGN, "does not use TLS on this port");
+		fails(f, ERR_SOURCE_LOST, "does not use TLS on this port");
 	}
 }
 

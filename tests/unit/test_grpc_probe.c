@@ -46,9 +46,9 @@ static void tls_alert(int fd, int connection, void *arg)
 	fake_wait_close(fd);
 }
 
-TEST(server_that_wants_tls_is_foreign)
+TEST(server_that_wants_tls_is_told_so)
 {
-	fails(tls_alert, NULL, FOREIGN, "the server wants TLS: use https://");
+	fails(tls_alert, NULL, LOST, "the server wants TLS: use https://");
 }
 
 static void close_at_once(int fd, int connection, void *arg)
