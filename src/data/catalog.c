@@ -174,6 +174,7 @@ void catalog_free(struct catalog *c)
 	map_free(&c->names, NULL);
 	map_free(&c->colls, free_coll_node);
 	map_free(&c->dbs, free_db_node);
+	aliases_free(c);
 	for (size_t i = 0; i < RANGE_COUNT; i++)
 		map_free(&c->ranges[i], free_item_node);
 	for (size_t i = 0; i < c->pchan_count; i++) {
@@ -277,7 +278,7 @@ bool partition_is_new(const struct coll *k, const struct item *it)
 bool db_to_create(const struct catalog *c, const struct db *d)
 {
 	return d->id != DEFAULT_DB_ID && !d->known && db_alive(c, d->id) && d->info->state != DB_CREATING &&
-	       c->conf.wanted_db(c->conf.arg, d->info->name);
+	       (d->needed || c->conf.wanted_db(c->conf.arg, d->info->name));
 }
 
 bool db_to_drop(const struct catalog *c, const struct db *d)
@@ -553,7 +554,8 @@ bool catalog_pending(struct catalog *c)
 	if (c->conf.users && c->access_dirty)
 		return true;
 	for (struct db *d = c->dirty_dbs; d; d = d->dirty_next)
-		if (!(d->planned && d->again) && (db_to_create(c, d) || (db_to_drop(c, d) && !d->live)))
+		if (!(d->planned && d->again) &&
+		    (db_to_create(c, d) || (db_to_drop(c, d) && !d->live) || db_to_alter(c, d)))
 			return true;
 	for (size_t i = 0; i < c->dirty_count; i++) {
 		const struct coll *k = c->dirty[i];

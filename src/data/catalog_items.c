@@ -278,6 +278,8 @@ static void touch(struct catalog *c, const struct item *it)
 
 		d->changed = true;
 		db_dirty(c, d);
+	} else if (it->kind == ITEM_ALIAS) {
+		alias_dirty(c, alias_get(c, it->parent, it->key));
 	} else if (it->kind == ITEM_ACCESS) {
 		c->access_dirty = true;
 	} else if (it->kind == ITEM_IMPORT) {
@@ -304,6 +306,8 @@ static struct item *item_new(struct catalog *c, enum range range, const struct i
 		k->items[it->kind] = it;
 	} else if (it->kind == ITEM_DB) {
 		db_get(c, it->id)->info = it;
+	} else if (it->kind == ITEM_ALIAS) {
+		alias_get(c, it->parent, it->key)->info = it;
 	}
 	return it;
 }
@@ -318,6 +322,8 @@ static void item_delete(struct catalog *c, enum range range, struct item *it)
 			it->next->pprev = it->pprev;
 	} else if (it->kind == ITEM_DB) {
 		db_find(c, it->id)->info = NULL;
+	} else if (it->kind == ITEM_ALIAS) {
+		alias_get(c, it->parent, it->key)->info = NULL;
 	}
 	item_free(it);
 }

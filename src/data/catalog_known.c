@@ -208,7 +208,7 @@ void known_db_set(struct catalog *c, struct db *d, struct known_db *known)
 
 void coll_leave(struct catalog *c, struct coll *k)
 {
-	if (k->known)
+	if (k->known || k->aliases)
 		return;
 	for (size_t i = 0; i < ITEM_OF_COLLECTION; i++)
 		if (k->items[i])
@@ -263,6 +263,7 @@ void catalog_commit(struct catalog *c)
 		d->touched = false;
 	}
 	c->touched_dbs = NULL;
+	aliases_commit(c);
 	if (c->source.set)
 		c->source.stored = true;
 	since_done(c);
@@ -288,6 +289,7 @@ void catalog_rollback(struct catalog *c)
 	c->touched_dbs = NULL;
 	kept_rollback(c);
 	c->access_dirty = c->imports_dirty = true;
+	aliases_rollback(c);
 	for (size_t i = 0; i < c->dirty_count; i++)
 		c->dirty[i]->planned = false;
 	for (struct db *d = c->dirty_dbs; d; d = d->dirty_next)
@@ -320,7 +322,7 @@ static struct state_row source_row(const struct catalog *c, struct arena *arena)
 
 size_t catalog_state(struct catalog *c, struct arena *arena, struct state_row **ret)
 {
-	size_t n = 0, cap = 1 + kept_changed(c);
+	size_t n = 0, cap = 1 + kept_changed(c) + aliases_touched(c);
 	struct state_row *rows;
 
 	for (struct coll *k = c->touched; k; k = k->touched_next)
@@ -339,6 +341,7 @@ size_t catalog_state(struct catalog *c, struct arena *arena, struct state_row **
 		rows[n++].size = d->known ? d->known->row_size : 0;
 	}
 	n += kept_rows(c, arena, rows + n);
+	n += aliases_state(c, arena, rows + n);
 	if (c->source.set && (n || !c->source.stored))
 		rows[n++] = source_row(c, arena);
 	qsort(rows, n, sizeof(*rows), row_cmp);
@@ -407,6 +410,9 @@ int catalog_restore(struct catalog *c, const struct state_row *row, struct err *
 		known_db_free(d->known);
 		d->known = known_db_new(msg);
 		db_dirty(c, d);
+	} else if (strncmp(row->key, "alias/", 6) == 0) {
+		if (alias_restore(c, row, (ProtobufCAllocator *)&pb) < 0)
+			goto bad;
 	} else if (STREQ(row->key, "source")) {
 		return restore_source(c, row, err);
 	} else {
@@ -468,7 +474,8 @@ void ddl_entry(struct arena *arena, enum kind kind, cdc_ts ts, const Jr__Ddl *dd
 /*
  * The source writes Drop records in the background, so one may carry a higher timestamp than the creation
  * of the next one of that name, or in the next database of that name. The drop has to come first (R9): it
- * is left to the plan, which puts it right before that creation.
+ * is left to the plan, which puts it right before that creation. The same for a rename to its name, which
+ * itself may have to make room for a creation.
  */
 static bool makes_room(const struct catalog *c, const struct coll *k, cdc_ts ts)
 {
@@ -479,6 +486,9 @@ static bool makes_room(const struct catalog *c, const struct coll *k, cdc_ts ts)
 
 		if (n != k && coll_to_create(c, n, ts) && STREQ(db_name(c, n->info->parent), k->known->db) &&
 		    (n->info->parent != k->known->db_id || STREQ(n->info->name, k->known->name)))
+			return true;
+		if (n != k && n->renamed && !coll_over(c, n) && STREQ(n->info->name, k->known->name) &&
+		    STREQ(db_name(c, n->info->parent), k->known->db))
 			return true;
 	}
 	return false;
@@ -492,6 +502,7 @@ int catalog_drop_collection(struct catalog *c, int64_t id, cdc_ts ts, struct are
 	if (!k || !k->known || k->known->state != KNOWN_LIVE || makes_room(c, k, ts))
 		return 0;
 	was = k->known;
+	aliases_lose(c, k, ts, arena);
 	ddl_entry(arena, KIND_DROP_COLLECTION, ts, ddl_new(arena, was->db_id, was->db, id, was->name), 0,
 		  ret);
 	known_set(c, k, known_remains(c, arena, true, was->db_id, was->db, id, was->name));
@@ -514,6 +525,16 @@ static Mv__PartitionInfo *take_partition(Jr__KnownCollection *m, int64_t id)
 	return found;
 }
 
+static size_t without(int64_t *v, size_t n, int64_t id)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (v[i] != id)
+			v[left++] = v[i];
+	return left;
+}
+
 int known_drop_partition(Jr__KnownCollection *m, int64_t collection_id, int64_t id, cdc_ts ts, bool existed,
 			 struct arena *arena, struct entry *ret)
 {
@@ -523,6 +544,10 @@ int known_drop_partition(Jr__KnownCollection *m, int64_t collection_id, int64_t 
 
 	if (!p)
 		return 0;
+	m->n_loaded_partitions = without(m->loaded_partitions, m->n_loaded_partitions, id);
+	if (m->load)
+		m->load->n_released_partitions =
+			without(m->load->released_partitions, m->load->n_released_partitions, id);
 	dropped = arena_alloc(arena, (m->n_dropped_partitions + 1) * sizeof(*dropped));
 	if (m->n_dropped_partitions)
 		memcpy(dropped, m->dropped_partitions, m->n_dropped_partitions * sizeof(*dropped));

@@ -135,6 +135,8 @@ struct coll {
 	struct coll *touched_next;
 	struct node by_name; /* in catalog.names, while LIVE */
 	bool named;
+	size_t aliases;               /* known ones that point to it */
+	bool moving;                  /* scratch: in the chain of renames that is being planned */
 	bool counted, counted_ending; /* what pchans and db were told */
 	bool renamed;                 /* LIVE and called otherwise by etcd */
 	/* dirty set */
@@ -162,10 +164,25 @@ struct db {
 	struct db *touched_next;
 	int live;     /* live known collections in it */
 	bool changed; /* scratch of one fence */
+	bool needed;  /* a collection of the task lives there, whether the database is wanted or not */
 	bool dirty, planned, again;
 	struct db *dirty_next;
 	/* scratch of one plan */
 	cdc_ts first; /* create time of its first new collection; 0: none */
+};
+
+struct alias {
+	struct node node; /* first: in catalog.aliases */
+	int64_t db_id;
+	char *name;
+	const struct item *info; /* NULL: etcd has none */
+	int64_t known, before;   /* the collection it points to, 0: none; as in struct coll */
+	bool touched;
+	struct alias *touched_next;
+	int64_t lost; /* the collection whose Drop record took it along, at lost_at; 0: none did */
+	cdc_ts lost_at;
+	bool dirty, planned, again;
+	struct alias *dirty_next;
 };
 
 /* Which source this is (R6): from the first good fence of the task, or from its state row. */
@@ -183,20 +200,21 @@ struct catalog {
 
 	/* seen */
 	struct map ranges[RANGE_COUNT];
-	struct map colls, dbs, names;
+	struct map colls, dbs, names, aliases;
 	int64_t revision; /* of `seen`; 0: nothing read yet */
 	cdc_ts fenced;
 	cdc_ts source_time; /* no smaller than any timestamp given out before the last fence */
 	uint32_t round;
-	bool access_dirty; /* an item of RANGE_ACCESS changed, appeared or went */
+	bool access_dirty;  /* an item of RANGE_ACCESS changed, appeared or went */
 	bool imports_dirty; /* the same of RANGE_IMPORT_* */
-	bool stale;        /* a fence broke off half-way: read everything again, derive nothing */
+	bool stale;         /* a fence broke off half-way: read everything again, derive nothing */
 	struct arena *scratch;
 
 	/* known */
 	struct known_source source;
 	struct coll *touched;
 	struct db *touched_dbs;
+	struct alias *touched_aliases;
 	struct known *grave; /* replaced, but its names may be in use until the next fence */
 	struct coll **lost;  /* collections without anything, freed at the next fence */
 	size_t lost_count;
@@ -217,6 +235,7 @@ struct catalog {
 	struct coll **dirty;
 	size_t dirty_count, dirty_cap;
 	struct db *dirty_dbs;
+	struct alias *dirty_aliases;
 };
 
 #define OBJECT_OF(type, member, ptr) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
@@ -248,6 +267,7 @@ uint64_t name_hash(const char *db, const char *name);
 bool ending_due(const struct catalog *c, const struct coll *k, int64_t id, cdc_ts prev, bool idle);
 bool db_to_create(const struct catalog *c, const struct db *d);
 bool db_to_drop(const struct catalog *c, const struct db *d);
+bool db_to_alter(struct catalog *c, const struct db *d); /* catalog_plan_db.c; uses scratch */
 bool has_id(const int64_t *sorted, size_t n, int64_t id);
 int by_id(const void *a, const void *b); /* qsort of int64_t */
 
@@ -278,6 +298,20 @@ void since_free(struct known *k);
 /* Fills since and starts of a collection that is created in the first cut; what it adds is in the arena. */
 void since_fill(const struct catalog *c, int64_t id, Jr__KnownCollection *msg, struct arena *arena);
 void since_done(struct catalog *c);
+
+/* catalog_alias.c */
+struct alias *alias_get(struct catalog *c, int64_t db_id, const char *name); /* makes it */
+void aliases_free(struct catalog *c);
+void alias_dirty(struct catalog *c, struct alias *a);
+void aliases_commit(struct catalog *c);
+void aliases_rollback(struct catalog *c);
+size_t aliases_touched(const struct catalog *c);
+/* Their state rows, at most aliases_touched(); returns how many. */
+size_t aliases_state(const struct catalog *c, struct arena *arena, struct state_row *rows);
+int alias_restore(struct catalog *c, const struct state_row *row,
+		  ProtobufCAllocator *pb); /* -1: unreadable */
+/* The Drop record of a collection takes its aliases along; the plan makes their entries. */
+void aliases_lose(struct catalog *c, struct coll *k, cdc_ts ts, struct arena *arena);
 
 /* catalog_known.c */
 struct known *known_new(struct catalog *c, const Jr__KnownCollection *msg);

@@ -261,7 +261,8 @@ static bool plan_first(const struct entry *p, const struct record *rec)
 	if (p->ts != rec->ts)
 		return p->ts < rec->ts;
 	return p->kind == KIND_CREATE_DATABASE || p->kind == KIND_CREATE_COLLECTION ||
-	       p->kind == KIND_CREATE_PARTITION;
+	       p->kind == KIND_CREATE_PARTITION || p->kind == KIND_DROP_ALIAS ||
+	       p->kind == KIND_RENAME_COLLECTION;
 }
 
 /* Positions of every pchannel that is live after this cut; the others are forgotten (R11). */

@@ -209,6 +209,47 @@ static UNUSED void del_load(struct world *w, int64_t coll)
 	fake_etcd_del(w->etcd, key);
 }
 
+/* Loaded by partition (type 1) or whole (2); the keys of the partitions are their own. */
+static UNUSED void put_load_as(struct world *w, int64_t coll, int type, int status)
+{
+	Mv__CollectionLoadInfo m = MV__COLLECTION_LOAD_INFO__INIT;
+	KEY(key, "querycoord-collection-loadinfo/%lld", (long long)coll);
+
+	m.collection_id = coll;
+	m.replica_number = 1;
+	m.status = status;
+	m.load_type = type;
+	put_msg(w, key, &m);
+}
+
+static UNUSED void put_loaded(struct world *w, int64_t coll, int64_t part, bool loaded)
+{
+	KEY(key, "querycoord-partition-loadinfo/%lld/%lld", (long long)coll, (long long)part);
+
+	if (loaded)
+		fake_etcd_put(w->etcd, key, "\x18\x01", 2);
+	else
+		fake_etcd_del(w->etcd, key);
+}
+
+static UNUSED void put_alias(struct world *w, int64_t db, const char *name, int64_t coll)
+{
+	Mv__AliasInfo m = MV__ALIAS_INFO__INIT;
+	KEY(key, "root-coord/database/aliases/%lld/%s", (long long)db, name);
+
+	m.alias_name = (char *)name;
+	m.collection_id = coll;
+	m.db_id = db;
+	put_msg(w, key, &m);
+}
+
+static UNUSED void del_alias(struct world *w, int64_t db, const char *name)
+{
+	KEY(key, "root-coord/database/aliases/%lld/%s", (long long)db, name);
+
+	fake_etcd_tombstone(w->etcd, key);
+}
+
 static UNUSED void tomb_coll(struct world *w, int64_t db, int64_t id)
 {
 	KEY(key, "root-coord/database/collection-info/%lld/%lld", (long long)db, (long long)id);
@@ -317,15 +358,29 @@ static void tell(struct buf *b, const struct entry *e)
 	}
 	if (e->kind == KIND_CREATE_PARTITION || e->kind == KIND_DROP_PARTITION)
 		buf_addf(b, "/%s", d->partitions[0]->partition_name);
+	for (size_t i = 0; e->kind == KIND_LOAD_PARTITIONS || e->kind == KIND_RELEASE_PARTITIONS; i++) {
+		if (i == d->n_partitions)
+			break;
+		buf_addf(b, "%s%s", i ? "+" : "/", d->partitions[i]->partition_name);
+	}
 	if (d->index)
 		buf_addf(b, "/%s", d->index->index_name);
+	if (*d->alias)
+		buf_addf(b, "/%s", d->alias);
+	if (*d->new_name)
+		buf_addf(b, "->%s%s%s", d->new_db_name, d->new_db_id ? "." : "", d->new_name);
+	for (size_t i = 0; i < d->n_properties; i++)
+		buf_addf(b, "/%s=%s", d->properties[i]->key, d->properties[i]->value);
+	for (size_t i = 0; i < d->n_removed_properties; i++)
+		buf_addf(b, "/-%s", d->removed_properties[i]);
 	buf_addf(b, "@%llu", (unsigned long long)e->ts);
 	jr__ddl__free_unpacked(d, NULL);
 }
 
 static bool creates(enum kind k)
 {
-	return k == KIND_CREATE_DATABASE || k == KIND_CREATE_COLLECTION || k == KIND_CREATE_PARTITION;
+	return k == KIND_DROP_ALIAS || k == KIND_RENAME_COLLECTION || k == KIND_CREATE_DATABASE ||
+	       k == KIND_CREATE_COLLECTION || k == KIND_CREATE_PARTITION;
 }
 
 /* The entry of a drop record, if it gives one; false: none. */

@@ -298,7 +298,8 @@ TEST(keys_of_others_do_no_harm)
 	WORLD(w);
 
 	make_coll(w, 1, 100, "a", 50);
-	fake_etcd_put(w->etcd, R "root-coord/database/aliases/1/al", "\x08\x01", 2);
+	fake_etcd_put(w->etcd, R "root-coord/database/aliases/al", "?", 1); /* not in a database */
+	fake_etcd_put(w->etcd, R "root-coord/credential/users/u", "?", 1);  /* not asked for */
 	fake_etcd_put(w->etcd, R "root-coord/database/db-info/x", "?", 1);
 	fake_etcd_put(w->etcd, R "root-coord/database/db-info/99999999999999999999", "?", 1);
 	fake_etcd_put(w->etcd, R "root-coord/database/collection-info/1/", "?", 1);
@@ -308,7 +309,7 @@ TEST(keys_of_others_do_no_harm)
 	fake_etcd_put(w->etcd, R "root-coord/fields/1001/100", "?", 1); /* not of 100 */
 	fake_etcd_put(w->etcd, R "snapshots/root-coord/database/db-info/1_ts1", "?", 1);
 	CUT(w, 100, "create collection a#100@50");
-	fake_etcd_del(w->etcd, R "root-coord/database/aliases/1/al");
+	fake_etcd_del(w->etcd, R "root-coord/database/aliases/al");
 	CUT(w, 200, "");
 }
 

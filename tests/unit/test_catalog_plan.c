@@ -419,7 +419,7 @@ TEST(R9_a_renamed_collection_is_not_dropped_for_a_new_one_of_its_old_name)
 	make_coll(w, 1, 100, "a", 50);
 	world_cut(w, 100);
 	put_coll(w, 1, 100, "b", 50, STATE_CREATED);
-	CUT(w, 150, ""); /* a rename is no creation */
+	CUT(w, 150, "rename collection a#100->default.b@150");
 	CHECK_INT(catalog_id_by_name(w->cat, "default", 7, "b", 1), 100);
 	CHECK_INT(catalog_id_by_name(w->cat, "default", 7, "a", 1), 0);
 	make_coll(w, 1, 200, "a", 170);
@@ -464,8 +464,7 @@ TEST(a_collection_in_a_dropped_database_is_gone_whatever_it_looks_like)
 	CUT(w, 300, "");
 	CHECK(catalog_pchannel_ending(w->cat, "dml_1"));
 	world_now += DROP_WAIT_MS;
-	CUT(w, 400, "drop collection b#200@400");
-	CUT(w, 500, "drop database y#6@500");
+	CUT(w, 400, "drop collection b#200@400, drop database y#6@400");
 }
 
 TEST(database_of_the_same_name_new_id)
@@ -544,7 +543,7 @@ TEST(a_collection_moved_to_another_database_is_the_same_one)
 	tomb_coll(w, 1, 100);
 	put_coll(w, 5, 100, "a", 50, STATE_CREATED);
 	world_now += DROP_WAIT_MS;
-	CUT(w, 200, "");
+	CUT(w, 200, "rename collection a#100->x.a@200");
 	CHECK_INT(catalog_fate(w->cat, 100, 101, NULL, NULL), CATALOG_LIVE);
 	CHECK_INT(catalog_id_by_name(w->cat, "x", 1, "a", 1), 100);
 }
