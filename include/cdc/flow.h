@@ -102,10 +102,13 @@ void flow_stop(struct flow *f);
 void flow_close(struct flow *f);
 /* A deleted task: after flow_close. Removes the folder (rename to trash first is control's). */
 
+/* How far the log is read for one shard; of a channel of no collection: vchannel "" and collection_id 0. */
 struct flow_position {
-	char pchannel[256];
-	int64_t id; /* Kafka offset */
-	uint64_t ts;
+	const char *pchannel, *vchannel;
+	int64_t collection_id;
+	const char *db, *collection;
+	int64_t id;  /* the message to read on with; Kafka: its offset */
+	uint64_t ts; /* rows at or below it are read */
 };
 struct flow_status {
 	struct health reader, applier;
@@ -124,7 +127,7 @@ void flow_status(struct flow *f, struct flow_status *ret);
  * Returns how many there are; at most max of them in the arena.
  */
 size_t flow_warnings(struct flow *f, struct arena *arena, size_t max, const char ***ret);
-/* Read positions, copied; returns the number (at most max). */
-size_t flow_positions(struct flow *f, struct flow_position *ret, size_t max);
+/* Read positions of all live collections' shards, by collection, in the arena; returns the number. */
+size_t flow_positions(struct flow *f, struct arena *arena, struct flow_position **ret);
 
 #endif

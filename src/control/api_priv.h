@@ -45,6 +45,9 @@ struct request {
 int api_handle(const struct conf *conf, struct tasks *ts, struct api_counters *counters, const char *body,
 	       size_t n, json_t **ret);
 int request_create(struct request *r);
+int request_position(struct request *r); /* api_position.c */
+/* task_id of a request about one task. known: all fields that it has; NULL: task_id alone. INVALID. */
+int request_id(struct request *r, const char *const *known, const char **ret);
 
 /*
  * Parts of a create request. What they return lives in the request's arena or is borrowed from its

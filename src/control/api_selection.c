@@ -58,7 +58,7 @@ static int parse_name(struct request *r, const json_t *item, const char *where, 
 static int parse_list(struct request *r, const json_t *list, const char *where, const char *db,
 		      struct selection *out)
 {
-	static const char *const known[] = {"name", "positions", "use_start_position", NULL};
+	static const char *const known[] = {"name", "positions", "use_start_position", "start", NULL};
 
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *item = json_array_get(list, i);
@@ -179,6 +179,8 @@ static json_t *shown_names(const json_t *list)
 				    field_is_set(item, "positions") ? json_incref(positions) : json_null());
 		json_object_set_new(o, "use_start_position",
 				    json_boolean(json_is_true(json_object_get(item, "use_start_position"))));
+		if (field_is_set(item, "start"))
+			json_object_set(o, "start", json_object_get(item, "start"));
 		json_array_append_new(out, o);
 	}
 	return out;

@@ -4,9 +4,7 @@
  * answer {"code", "data"} or {"code", "error", "message"}, with "warnings" when there are some.
  */
 #include <cdc/log.h>
-#include <cdc/pb.h>
 
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -18,11 +16,6 @@ const char *const request_names[REQUEST_COUNT] = {
 	REQUEST_TABLE(X)
 #undef X
 		[REQUEST_unknown] = "unknown"};
-
-static int64_t clamp(uint64_t v)
-{
-	return v > INT64_MAX ? INT64_MAX : (int64_t)v;
-}
 
 static json_t *time_text(int64_t ms)
 {
@@ -101,7 +94,7 @@ static json_t *task_json(const struct task_view *v)
 }
 
 /* task_id of all requests about one task. */
-static int need_id(struct request *r, const char *const *known, const char **ret)
+int request_id(struct request *r, const char *const *known, const char **ret)
 {
 	static const char *const only_id[] = {"task_id", NULL};
 	const char *id = "";
@@ -139,7 +132,7 @@ static int request_get(struct request *r)
 	json_t *task;
 	int rc;
 
-	if ((rc = need_id(r, NULL, &id)) < 0 || (rc = tasks_get(r->tasks, id, arena, &view, r->err)) < 0)
+	if ((rc = request_id(r, NULL, &id)) < 0 || (rc = tasks_get(r->tasks, id, arena, &view, r->err)) < 0)
 		return rc;
 	task = task_json(&view);
 	json_object_set(r->answer, "Task", task); /* the documentation's spelling; the peer sends the other */
@@ -152,7 +145,7 @@ static int set_paused(struct request *r, bool paused)
 	const char *id;
 	int rc;
 
-	if ((rc = need_id(r, NULL, &id)) < 0)
+	if ((rc = request_id(r, NULL, &id)) < 0)
 		return rc;
 	return tasks_pause(r->tasks, id, paused, r->err);
 }
@@ -175,71 +168,10 @@ static int request_delete(struct request *r)
 	int rc;
 
 	if ((rc = field_bool(r, r->data, "", "ignore_not_found", &ignore)) < 0 ||
-	    (rc = need_id(r, known, &id)) < 0)
+	    (rc = request_id(r, known, &id)) < 0)
 		return rc;
 	rc = tasks_delete(r->tasks, id, r->err);
 	return rc == -ERR_NOT_FOUND && ignore ? 0 : rc;
-}
-
-/* The peer's msg_id: base64 of a MsgPosition (channel 1, id 2, timestamp 4); id: offset, little-endian. */
-static json_t *msg_id(const struct flow_position *p)
-{
-	AUTO_BUF struct buf b = {0};
-	uint8_t offset[8];
-	json_t *ret;
-	char *text;
-
-	for (int i = 0; i < 8; i++)
-		offset[i] = (uint8_t)((uint64_t)p->id >> (8 * i));
-	pb_put_string(&b, 1, p->pchannel);
-	pb_put_bytes(&b, 2, offset, sizeof(offset));
-	pb_put_uint(&b, 4, p->ts);
-	text = xmalloc(4 * ((b.len + 2) / 3) + 1);
-	EVP_EncodeBlock((unsigned char *)text, b.data, (int)b.len);
-	ret = json_string(text);
-	free(text);
-	return ret;
-}
-
-static json_t *position_json(const char *channel, uint64_t ts)
-{
-	json_t *o = json_object();
-
-	json_object_set_new(o, "collection_id", json_integer(0)); /* positions are of channels */
-	json_object_set_new(o, "channel_name", json_text(channel));
-	json_object_set_new(o, "time", json_integer(ts_ms(ts)));
-	json_object_set_new(o, "tt", json_integer(clamp(ts)));
-	return o;
-}
-
-static int request_position(struct request *r)
-{
-	AUTO(arena_free) struct arena *arena = arena_new();
-	json_t *positions, *ops, *targets;
-	struct flow_position *list = NULL;
-	uint64_t applied_ts = 0;
-	const char *id;
-	int n;
-
-	if ((n = need_id(r, NULL, &id)) < 0 ||
-	    (n = tasks_positions(r->tasks, id, arena, &list, &applied_ts, r->err)) < 0)
-		return n;
-	positions = json_array();
-	ops = json_array();
-	targets = json_array();
-	for (int i = 0; i < n; i++) {
-		bool op = STREQ(list[i].pchannel, r->conf->source.replicate_chan);
-		json_t *o = position_json(list[i].pchannel, list[i].ts);
-
-		json_object_set_new(o, "msg_id", msg_id(&list[i]));
-		json_array_append_new(op ? ops : positions, o);
-		if (!op)
-			json_array_append_new(targets, position_json(list[i].pchannel, applied_ts));
-	}
-	json_object_set_new(r->answer, "positions", positions);
-	json_object_set_new(r->answer, "op_positions", ops);
-	json_object_set_new(r->answer, "target_positions", targets);
-	return 0;
 }
 
 /* ---- one request ---- */

@@ -5,7 +5,6 @@
 
 #include "task_priv.h"
 
-#define POSITIONS_MAX 4096
 #define WARNINGS_MAX ((size_t)100)
 
 static enum task_state state_of(const struct task *t)
@@ -104,8 +103,7 @@ int tasks_positions(struct tasks *ts, const char *id, struct arena *arena, struc
 	pthread_mutex_lock(&ts->mutex);
 	if ((t = task_find_visible(ts, id, err)) && t->flow) {
 		flow_status(t->flow, &status);
-		list = arena_alloc(arena, POSITIONS_MAX * sizeof(*list));
-		n = flow_positions(t->flow, list, POSITIONS_MAX);
+		n = flow_positions(t->flow, arena, &list);
 	}
 	pthread_mutex_unlock(&ts->mutex);
 	if (!t)

@@ -4,6 +4,7 @@
  * answers control. Journal rows and a wake-up are all that reader and applier share.
  */
 #include "applier.h"
+#include "flow_positions.h"
 #include "reader.h"
 
 #include <cdc/flow.h>
@@ -434,16 +435,7 @@ size_t flow_warnings(struct flow *f, struct arena *arena, size_t max, const char
 	return reader_warnings(f->reader, arena, max, ret);
 }
 
-size_t flow_positions(struct flow *f, struct flow_position *ret, size_t max)
+size_t flow_positions(struct flow *f, struct arena *arena, struct flow_position **ret)
 {
-	AUTO(arena_free) struct arena *arena = arena_new();
-	struct position *positions;
-	size_t n = journal_positions(f->journal, arena, &positions);
-
-	for (size_t i = 0; i < n && i < max; i++) {
-		memcpy(ret[i].pchannel, positions[i].pchannel, sizeof(ret[i].pchannel));
-		ret[i].id = (int64_t)positions[i].next.lo;
-		ret[i].ts = positions[i].ts;
-	}
-	return n < max ? n : max;
+	return positions_by_shard(f->journal, arena, ret);
 }

@@ -41,7 +41,8 @@ struct fake {
 	size_t selected, mapped;    /* of the last flow_create: also */
 	size_t excluded;
 	char mode[16], key[128];
-	bool users, started_at; /* a start was given */
+	bool users;
+	char start[1024]; /* "earliest; default.a: 5 ms; default.b: v@id/ts" */
 };
 static struct fake fake = {.mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
 
@@ -59,7 +60,7 @@ static void fake_reset(void)
 	fake.probe = fake.same = fake.create = fake.open = (struct err){0};
 	fake.repair = (struct err){0};
 	err_set(&fake.repair, ERR_JOURNAL_BAD, "the fake has nothing to go back to");
-	fake.open_gate = fake.repair_gate = fake.users = fake.started_at = false;
+	fake.open_gate = fake.repair_gate = fake.users = false;
 	fake.repairs = 0;
 	fake.mapped = fake.excluded = 0;
 	fake.same_answer = fake.probes = fake.creates = fake.opens = fake.starts = fake.closes = 0;
@@ -155,6 +156,37 @@ int flow_same_cluster(const struct conf *conf, const struct target_conf *t, cons
 	return rc;
 }
 
+static void fake_tell_point(struct buf *b, const struct start_point *p)
+{
+	static const char *const names[] = {"now", "earliest", "", ""};
+
+	buf_adds(b, names[p->kind]);
+	if (p->kind == START_TIME)
+		buf_addf(b, "%lld ms", (long long)p->time_ms);
+	for (size_t i = 0; p->kind == START_POSITIONS && i < p->count; i++) {
+		uint64_t id = 0;
+
+		for (size_t k = p->positions[i].id_size; k-- > 0;)
+			id = id << 8 | p->positions[i].id[k];
+		buf_addf(b, "%s%s@%llu/%llu", i ? " " : "", p->positions[i].vchannel, (unsigned long long)id,
+			 (unsigned long long)p->positions[i].ts);
+	}
+}
+
+static void fake_tell_start(const struct start *s)
+{
+	AUTO_BUF struct buf b = {0};
+
+	if (s)
+		fake_tell_point(&b, &s->all);
+	for (size_t i = 0; s && i < s->count; i++) {
+		buf_addf(&b, "; %s.%s: ", s->items[i].db, s->items[i].collection);
+		fake_tell_point(&b, &s->items[i].at);
+	}
+	buf_adds(&b, "");
+	snprintf(fake.start, sizeof(fake.start), "%s", (const char *)b.data);
+}
+
 int flow_create(const struct flow_conf *conf, struct err *err)
 {
 	AUTO_FREE char *path = xasprintf("%s/made", conf->dir);
@@ -170,7 +202,7 @@ int flow_create(const struct flow_conf *conf, struct err *err)
 	fake.selected = conf->selection->count;
 	fake.mapped = conf->names->count;
 	fake.users = conf->users;
-	fake.started_at = conf->start != NULL;
+	fake_tell_start(conf->start);
 	fake.excluded = 0;
 	for (size_t i = 0; i < conf->selection->count; i++)
 		fake.excluded += conf->selection->items[i].exclude;
@@ -284,14 +316,14 @@ size_t flow_warnings(struct flow *f, struct arena *arena, size_t max, const char
 	return fake.warnings;
 }
 
-size_t flow_positions(struct flow *f, struct flow_position *ret, size_t max)
+size_t flow_positions(struct flow *f, struct arena *arena, struct flow_position **ret)
 {
 	size_t n;
 
 	(void)f;
 	pthread_mutex_lock(&fake.mutex);
-	n = fake.position_count < max ? fake.position_count : max;
-	memcpy(ret, fake.positions, n * sizeof(*ret));
+	n = fake.position_count;
+	*ret = arena_dup(arena, fake.positions, n * sizeof(**ret));
 	pthread_mutex_unlock(&fake.mutex);
 	return n;
 }

@@ -173,14 +173,30 @@ TEST(positions_are_in_the_peers_shape)
 	kit_start();
 	create("t", "a");
 	CHECK_INT(req_id("position", "t"), 200);
-	CHECK_INT(json_array_size(at("data.positions")), 0);
-	fake.positions[0] = (struct flow_position){.pchannel = "p0", .id = 258, .ts = 7000ULL << 18};
-	fake.positions[1] = (struct flow_position){.pchannel = "by-dev-replicate-msg", .id = 1, .ts = 1};
+	CHECK(json_is_null(at("data.positions")) && json_is_null(at("data.op_positions")) &&
+	      json_is_null(at("data.target_positions")));
+	fake.positions[0] = (struct flow_position){.pchannel = "p0",
+						   .vchannel = "p0_9v0",
+						   .collection_id = 9,
+						   .db = "default",
+						   .collection = "a",
+						   .id = 258,
+						   .ts = 7000ULL << 18};
+	fake.positions[1] = (struct flow_position){.pchannel = "by-dev-replicate-msg",
+						   .vchannel = "",
+						   .db = "",
+						   .collection = "",
+						   .id = 1,
+						   .ts = 1};
 	fake.position_count = 2;
 	fake.status.applied_ts = 5000ULL << 18;
 	CHECK_INT(req_id("position", "t"), 200);
 	CHECK_INT(json_array_size(at("data.positions")), 1);
 	CHECK_STR(str_at("data.positions.0.channel_name"), "p0");
+	CHECK_STR(str_at("data.positions.0.vchannel"), "p0_9v0");
+	CHECK_STR(str_at("data.positions.0.collection_name"), "a");
+	CHECK_INT(json_integer_value(at("data.positions.0.collection_id")), 9);
+	CHECK_INT(json_integer_value(at("data.op_positions.0.collection_id")), -10);
 	CHECK_INT(json_integer_value(at("data.positions.0.time")), 7000);
 	CHECK_INT(json_integer_value(at("data.positions.0.tt")), 7000LL << 18);
 	/* 0a 02 'p' '0', 12 08 02 01 00*6, 20 varint(7000 << 18) */

@@ -119,9 +119,7 @@ TEST(what_the_caller_got_wrong_is_400_with_the_fields_name)
 		{"{" TARGET_A ",\"collection_infos\":[{\"name\":\"a/b\"}]}",
 		 "collection_infos[0].name: must have only"},
 		{"{" TARGET_A ",\"collection_infos\":[{\"name\":\"a\",\"positions\":{\"v\":\"x\"}}]}",
-		 "collection_infos[0].positions: is not supported"},
-		{"{" TARGET_A ",\"collection_infos\":[{\"name\":\"a\",\"use_start_position\":true}]}",
-		 "collection_infos[0].use_start_position: is not supported"},
+		 "collection_infos[0].positions.v: the channel is not a virtual channel"},
 		{"{" TARGET_A ",\"db_collections\":[]}", "db_collections: must be an object"},
 		{"{" TARGET_A ",\"db_collections\":{\"d\":[]}}", "db_collections.d: must be a list"},
 		{"{" TARGET_A ",\"db_collections\":{\"d!\":[{\"name\":\"x\"}]}}",
@@ -159,8 +157,9 @@ TEST(what_the_caller_got_wrong_is_400_with_the_fields_name)
 		{"{" TARGET_A INFOS ",\"mode\":\"fast\"}", "mode: must be auto, replicate or upsert"},
 		{"{" TARGET_A INFOS ",\"extra_info\":{\"enable_user_role\":1}}",
 		 "extra_info.enable_user_role: must be true or false"},
-		{"{" TARGET_A INFOS ",\"positions\":{\"v\":\"x\"}}", "positions: is not supported"},
-		{"{" TARGET_A INFOS ",\"use_start_position\":true}", "use_start_position: is not supported"},
+		{"{" TARGET_A INFOS ",\"positions\":{\"v\":\"x\"}}", "positions: belongs to a collection"},
+		{"{" TARGET_A INFOS ",\"use_start_position\":true}",
+		 "use_start_position: belongs to a collection"},
 		{"{" TARGET_A INFOS ",\"kafka_connect_param\":{\"address\":\"k:1\"}}",
 		 "kafka_connect_param: is not supp"},
 		{"{" TARGET_A INFOS ",\"rpc_channel_info\":{\"position\":\"x\"}}",
@@ -295,7 +294,7 @@ TEST(what_a_task_selects_maps_and_excludes_is_shown_and_survives_a_restart)
 	CHECK_INT(fake.selected, 3);
 	CHECK_INT(fake.excluded, 2);
 	CHECK_INT(fake.mapped, 2);
-	CHECK(fake.users && !fake.started_at);
+	CHECK(fake.users && STREQ(fake.start, "now"));
 	CHECK_STR(fake.mode, "replicate");
 	CHECK_STR(fake.key, "127.0.0.1:19530");
 	for (int i = 0; i < 2; i++) {
