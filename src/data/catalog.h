@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What exists at the source: databases, collections, partitions, indexes, load state, by ID.
+ * What exists at the source: databases, collections, partitions, indexes, load state, aliases, by ID.
  *
  * Two pictures are kept. `seen`: the source's etcd at one revision, refreshed by catalog_fence(),
  * which is a single linearizable transaction over all prefixes (only keys that changed since the
@@ -35,8 +35,8 @@ void catalog_free(struct catalog *c);
 DEFINE_AUTO(struct catalog, catalog_free)
 
 /*
- * State rows of the journal at start: keys "coll/<id>" (jr.KnownCollection), "db/<id>" (jr.KnownDatabase)
- * and "source" (jr.KnownSource); others are ignored. JOURNAL_BAD names the row.
+ * State rows of the journal at start: keys "coll/<id>" (jr.KnownCollection), "db/<id>" (jr.KnownDatabase),
+ * "alias/<db id>/<alias>" (jr.KnownAlias) and "source" (jr.KnownSource); others are ignored. JOURNAL_BAD names the row.
  */
 int catalog_restore(struct catalog *c, const struct state_row *row, struct err *err);
 
@@ -95,17 +95,29 @@ struct catalog_plan {
 	size_t entry_count;
 };
 /*
- * Needs catalog_fenced() >= watermark. Derives: CREATE_DATABASE, CREATE_COLLECTION (ts its create
- * time), CREATE_PARTITION; at the watermark, in this order: RELEASE, DROP_INDEX, CREATE_INDEX,
- * LOAD, DROP_DATABASE (only once no live collection of it is known). Timestamps at or below prev
- * are raised to prev + 1; entries of one timestamp are in the order in which they have to be applied.
+ * Needs catalog_fenced() >= watermark. Derives CREATE_DATABASE, CREATE_COLLECTION (ts its create time),
+ * CREATE_PARTITION, and what has no time at the source at the watermark at which it was seen (R9), in this
+ * order, of which each step may need the one before it:
+ *
+ *   DROP_ALIAS          a name may be wanted, and a move to another database suffers no alias
+ *   RENAME_COLLECTION   what follows has the new name; chains from their end, circles by a name in between
+ *   RELEASE, RELEASE_PARTITIONS, DROP_INDEX
+ *   ALTER_DATABASE, ALTER_COLLECTION, ALTER_INDEX
+ *   CREATE_INDEX, LOAD, LOAD_PARTITIONS, RELEASE_PARTITIONS (of what that LOAD should not have loaded)
+ *   CREATE_ALIAS, ALTER_ALIAS
+ *   DROP_DATABASE       only once no live collection of it is known
+ *   users, roles, grants
+ *
+ * What needs a name first makes room for it, right before it: see catalog_names.c. The aliases of a
+ * collection are dropped right before it. Timestamps at or below prev are raised to prev + 1; entries of
+ * one timestamp are in the order in which they have to be applied. All decisions are by ID: a collection
+ * that the task replicates stays replicated under any name and in any database (which is created for
+ * it); one that was not wanted when it was seen first stays unwanted.
  * Drops of collections and partitions come from their records (catalog_drop_*); one whose record does
  * not come although etcd has said Dropping or gone for 10 s is derived here at the watermark (R5), but
  * only when all that the source wrote before that fence was cut (a backlog is read first), or when
- * the caller says that the cut is idle: no pchannel is live, no record can come. An ID that is to be created
- * under the name of another live known ID first drops that (R9), if etcd says that one is over; one
- * that was renamed at the source is left alone, and the applier has to refuse the new one. The same for
- * databases: see catalog_plan.c. prev 0 is the start of the task (T0): entries are marked
+ * the caller says that the cut is idle: no pchannel is live, no record can come. prev 0 is the start of
+ * the task (T0): entries are marked
  * existed. `known` changes only tentatively: catalog_commit() after the journal has the cut, or
  * catalog_rollback() and the very same calls again.
  */

@@ -10,6 +10,8 @@
  * - whole: LOAD once. A partition that had a key (loaded_partitions) and has none any more was
  *   released; it goes into load.released_partitions until its key is back. One that never had one was
  *   released before we came only if it is there for a while and the source says that the load is done.
+ *   While some are released, the loaded ones are told by name, new ones too; when none is any more, LOAD
+ *   says so.
  *
  * Reader's thread.
  */
@@ -219,7 +221,7 @@ static bool load_whole(struct plan *p, struct coll *k, Jr__KnownCollection *m, M
 	struct some loaded = some_new(p, m), released = some_new(p, m), add = some_new(p, m),
 		    release = some_new(p, m);
 	bool fresh = !m->load || m->load->load_type != LOAD_WHOLE, unknown = none_loaded(p, k, m);
-	bool changed = fresh;
+	bool partly = !fresh && m->load->n_released_partitions, changed = fresh;
 	Jr__Ddl *ddl;
 
 	for (size_t i = 0; i < m->ddl->n_partitions; i++) {
@@ -228,9 +230,11 @@ static bool load_whole(struct plan *p, struct coll *k, Jr__KnownCollection *m, M
 		bool out = !fresh && among(m->load->released_partitions, m->load->n_released_partitions, id);
 
 		if (partition_loaded(p, k, id)) {
-			changed |= !among(m->loaded_partitions, m->n_loaded_partitions, id);
+			bool was = among(m->loaded_partitions, m->n_loaded_partitions, id);
+
+			changed |= !was;
 			loaded.v[loaded.n++] = part;
-			if (out)
+			if (!was && partly)
 				add.v[add.n++] = part;
 		} else if (out) {
 			released.v[released.n++] = part;
@@ -239,7 +243,8 @@ static bool load_whole(struct plan *p, struct coll *k, Jr__KnownCollection *m, M
 			released.n++;
 		}
 	}
-	if (fresh) {
+	if (fresh || (add.n && !released.n)) {
+		add.n = 0;
 		ddl = plan_child(p, k, m);
 		ddl->load = now;
 		plan_add(p, KIND_LOAD, RANK_LOAD, p->watermark, ddl, 0, 0);
