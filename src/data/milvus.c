@@ -132,7 +132,8 @@ void milvus_base_init(struct milvus_base *b, cdc_ts t)
 	mv__replicate_info__init(&b->info);
 	b->info.is_replicate = true;
 	b->info.msg_timestamp = t;
-	b->base.replicate_info = &b->info;
+	if (t) /* 0: at the target's own time */
+		b->base.replicate_info = &b->info;
 }
 
 /* --- what an answer means ------------------------------------------------------------------------ */
@@ -192,6 +193,10 @@ static bool legacy_not_now(int error_code)
 	       error_code == 100 || error_code == 1000 /* coordinator away, DDL race */;
 }
 
+/* What a target says that is written to in the other mode: it was set otherwise after the task was made. */
+#define DOOR_REPLICATE 1303
+#define DOOR_ORDINARY 1900
+
 static int classify(const Mv__Status *s, const struct milvus_status *st)
 {
 	if (s->code == 0 || s->code == 65535) {
@@ -205,14 +210,22 @@ static int classify(const Mv__Status *s, const struct milvus_status *st)
 		return ERR_TARGET_BUSY;
 	if (s->code >= 1400 && s->code < 1500)
 		return ERR_TARGET_AUTH;
+	if (s->code == DOOR_REPLICATE || s->code == DOOR_ORDINARY)
+		return ERR_TARGET_BUSY; /* not one collection's fault, and the target can be set back */
 	return ERR_TARGET_REFUSED;
 }
 
 static const char *hint_of(int code)
 {
 	switch (code) {
-	case 1900:
-		return "; set common.ttMsgEnabled: false on the target";
+	case DOOR_ORDINARY:
+		return "; the target is an ordinary Milvus now, this task writes in mode 'replicate': set "
+		       "common.ttMsgEnabled: false on the target and restart it, or delete the task and "
+		       "create it again";
+	case DOOR_REPLICATE:
+		return "; the target takes replicated messages now, this task writes in mode 'upsert': set "
+		       "common.ttMsgEnabled: true on the target and restart it, or delete the task and "
+		       "create it again";
 	case 1400:
 	case 1401:
 		return "; check the user and its privileges";

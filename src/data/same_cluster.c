@@ -27,15 +27,21 @@ static int read_prefix(struct etcd *etcd, const struct conf *conf, const char *p
 	return etcd_read(etcd, ret, 1, DEADLINE_MS, arena, &answer, err);
 }
 
+#define COLLECTION_CREATED 0 /* the state of one that clients see; dropped ones stay in etcd for a while */
+
+/* *live: does the source have a collection that its clients see? */
 static int shares_collection(const struct etcd_range *range, const struct target_info *target,
-			     struct arena *arena)
+			     struct arena *arena, bool *live)
 {
 	struct arena_pb alloc = arena_pb(arena);
+
+	*live = false;
 
 	for (size_t i = 0; i < range->kv_count; i++) {
 		Mv__CollectionInfo *c = mv__collection_info__unpack((ProtobufCAllocator *)&alloc,
 								    range->kvs[i].size, range->kvs[i].value);
 
+		*live |= c && c->state == COLLECTION_CREATED;
 		for (size_t k = 0; c && k < target->object_count; k++)
 			if (c->id == target->objects[k].id && c->create_time == target->objects[k].created)
 				return 1;
@@ -85,14 +91,15 @@ int flow_same_cluster(const struct conf *conf, const struct target_conf *t, cons
 	AUTO(etcd_free) struct etcd *etcd = etcd_new(&conf->source.etcd, NULL, NULL);
 	AUTO(arena_free) struct arena *arena = arena_new();
 	struct etcd_range range;
+	bool live;
 	int rc;
 
 	if ((rc = read_prefix(etcd, conf, "collection-info", arena, &range, err)) < 0)
 		return rc;
-	if (shares_collection(&range, target, arena))
+	if (shares_collection(&range, target, arena, &live))
 		return 1;
 	/* a target that takes replicated messages sends no ticks: it cannot be a source */
-	if (target->replicate || target->object_count > 0 || range.kv_count > 0)
+	if (target->replicate || target->object_count > 0 || live)
 		return 0;
 	return try_marker(etcd, conf, t, err);
 }

@@ -6,6 +6,7 @@ import os
 import time
 
 from cdc import SOURCE, TARGET, Cdc
+from orders import Shape, make, source
 
 
 def curl(cdc: Cdc, body: str) -> tuple[int, dict]:
@@ -44,6 +45,7 @@ def test_the_documented_calls_in_their_order(cdc: Cdc) -> None:
     assert shown["milvus_connect_param"]["connect_timeout"] == 10
     assert shown["collection_infos"][0]["name"] == "*"
     assert shown["state"] == "Running", shown
+    assert shown["mode"] == "replicate", shown
 
     status, answer = curl(cdc, '{"request_type": "pause", "request_data": {"task_id": "%s"}}' % task)
     assert (status, answer) == (200, {"code": 200, "data": {}}), answer
@@ -101,6 +103,25 @@ def test_the_source_as_its_own_target_is_refused(cdc: Cdc) -> None:
         "create", {"milvus_connect_param": {"uri": SOURCE}, "collection_infos": [{"name": "*"}]}
     )
     assert status == 400 and "source" in answer["message"], answer
+
+
+def test_R31_a_source_that_has_only_dropped_collections_is_still_known(cdc: Cdc) -> None:
+    """They stay in its etcd for a while, where no client sees them."""
+    make("b1_brief").insert(Shape().rows(0, 1, "x"))
+    source.drop("b1_brief")
+    status, answer = cdc.ask(
+        "create", {"milvus_connect_param": {"uri": SOURCE}, "collection_infos": [{"name": "*"}]}
+    )
+    assert status == 400 and "source" in answer["message"], answer
+
+
+def test_insisting_on_the_other_mode_is_refused_with_what_to_set(cdc: Cdc) -> None:
+    status, answer = cdc.ask(
+        "create",
+        {"milvus_connect_param": {"uri": TARGET}, "collection_infos": [{"name": "*"}], "mode": "upsert"},
+    )
+    assert status == 502 and "common.ttMsgEnabled: true" in answer["message"], answer
+    assert cdc.ask("list")[1]["data"]["tasks"] == []
 
 
 def test_targets_that_cannot_be_reached_or_are_no_milvus(cdc: Cdc) -> None:

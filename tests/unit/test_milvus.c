@@ -164,9 +164,9 @@ TEST(an_answer_is_ok_busy_auth_or_refused)
 		{800, 1, "database not found", ERR_TARGET_REFUSED},
 		{901, 1, "node not found", ERR_TARGET_BUSY},
 		{1100, 5, "invalid parameter", ERR_TARGET_REFUSED},
-		{1303, 1, "deny to write the message to mq", ERR_TARGET_REFUSED},
+		{1303, 1, "deny to write the message to mq", ERR_TARGET_BUSY},
 		{1400, 1, "not authenticated", ERR_TARGET_AUTH},
-		{1900, 1, "deny to use the replicate message", ERR_TARGET_REFUSED},
+		{1900, 1, "deny to use the replicate message", ERR_TARGET_BUSY},
 		{1901, 1, "bad message", ERR_TARGET_REFUSED},
 		{65535, 1, "key not found: collection not found", ERR_TARGET_BUSY},
 		{65535, 1, "context deadline exceeded", ERR_TARGET_BUSY},
@@ -209,7 +209,7 @@ TEST(an_error_names_address_call_object_code_and_reason)
 	done_with(m);
 	m = fresh(NULL);
 	will_say(1900, 0, "deny");
-	CHECK_INT(milvus_drop_database(m, "shop", 1, NULL, &err), -ERR_TARGET_REFUSED);
+	CHECK_INT(milvus_drop_database(m, "shop", 1, NULL, &err), -ERR_TARGET_BUSY);
 	CHECKF(strstr(err.text, "ttMsgEnabled: false"), "%s", err.text);
 	done_with(m);
 }
