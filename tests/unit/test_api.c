@@ -168,6 +168,24 @@ TEST(health_and_progress_are_those_of_the_flow)
 	kit_end();
 }
 
+TEST(what_is_not_replicated_is_shown_and_bounded)
+{
+	kit_start();
+	create("t", "a");
+	CHECK_INT(req_id("get", "t"), 200);
+	CHECK_INT(json_array_size(at("data.task.warnings")), 0);
+	fake.warnings = 2;
+	CHECK_INT(req_id("get", "t"), 200);
+	CHECK_INT(json_array_size(at("data.task.warnings")), 2);
+	CHECK(strstr(str_at("data.task.warnings.1"), "default.a"));
+	fake.warnings = 103;
+	CHECK_INT(req_id("get", "t"), 200);
+	CHECK_INT(json_array_size(at("data.task.warnings")), 101);
+	CHECK_STR(str_at("data.task.warnings.100"), "and 3 more");
+	fake.warnings = 0;
+	kit_end();
+}
+
 TEST(positions_are_in_the_peers_shape)
 {
 	kit_start();

@@ -324,6 +324,22 @@ TEST(flush_of_another_type_is_refused)
 	CHECKF(strstr(err.text, "type 106"), "%s", err.text);
 }
 
+TEST(an_import_names_its_collection_and_its_job)
+{
+	AUTO_BUF struct buf b = {0};
+	struct record r;
+
+	begin(&b, 408, 1, 77);
+	pb_put_string(&b, 3, "c");
+	pb_put_uint(&b, 4, 100);
+	pb_put_uint(&b, 9, 12345);
+	r = decoded(&b);
+	CHECK_INT(r.kind, KIND_IMPORT);
+	CHECK_INT(r.collection_id, 100);
+	CHECK_INT(decode_import_job(b.data, b.len), 12345);
+	CHECK_INT(decode_import_job((const uint8_t *)"\x48", 1), 0);
+}
+
 TEST(what_a_cdc_writer_did_is_recognised)
 {
 	AUTO_BUF struct buf info = {0}, base = {0}, b = {0}, no = {0};
