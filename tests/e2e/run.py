@@ -6,9 +6,11 @@
 
 Test files are [a-z][0-9]*.py in this folder, in order of name; tests are functions called test_*, in order of
 definition, and get the shared Cdc. Prints TAP; a failed test does not stop the run. FOLDER: work files.
+s*.py wipe the stack and start servers with settings of their own: they run only when they are named, alone.
 """
 
 import importlib.util
+import re
 import sys
 import time
 import traceback
@@ -25,6 +27,8 @@ def main() -> int:
     cdc = Cdc(Path(sys.argv[1]))
     count = failed = 0
     for path in sorted(HERE.glob("[a-z][0-9]*.py")):
+        if (path.name[0] == "s") != any(re.match(r"s\d", o) for o in only):
+            continue
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)

@@ -21,7 +21,8 @@ class Certificates:
         self._ca("ca")
         self._ca("foreign-ca")
         for name, names in (("etcd", HERE), ("kafka", HERE), ("target", "DNS:target.test")):
-            self.make(name, names=names)
+            self.make(f"{name}-good", names=names)
+            self.put(f"{name}-good", instead_of=name)
             self.make(f"{name}-expired", names=names, dates=YESTERDAY)
         for name in ("kafka", "kafka-expired"):  # Kafka wants both in one file
             both = self.path(f"{name}.key").read_text() + self.path(f"{name}.pem").read_text()
