@@ -300,19 +300,52 @@ int milvus_alter_index(struct milvus *m, const char *db, const char *coll, const
 			      st, err);
 }
 
+/*
+ * A server that has no such RPC answers before it has read the request and resets the stream; libcurl
+ * then drops the answer and the call looks like a lost connection. It is not when the same server
+ * answers another call right after it, twice.
+ */
+static int refuse_reset(struct milvus *m, const struct err *lost, int rc, struct err *err)
+{
+	char version[64];
+	struct err ignored;
+
+	if (rc != -ERR_TARGET_LOST || milvus_version(m, version, sizeof(version), &ignored) < 0) {
+		if (err)
+			*err = *lost;
+		return rc;
+	}
+	return err_set(err, ERR_TARGET_REFUSED,
+		       "%s; a server of version %s answers other calls, so it does not "
+		       "know this one",
+		       lost->text, version);
+}
+
 int milvus_alter_database(struct milvus *m, const char *db, Mv__KeyValuePair **props, size_t n_props,
 			  cdc_ts t, struct milvus_status *st, struct err *err)
 {
 	Mv__AlterDatabaseRequest req = MV__ALTER_DATABASE_REQUEST__INIT;
 	struct milvus_base base;
+	struct err lost;
+	int rc = -ERR_TARGET_REFUSED;
 
 	milvus_base_init(&base, t);
 	req.msg_base = &base.base;
 	req.db_name = (char *)milvus_db(db);
 	req.properties = props;
 	req.n_properties = n_props;
-	return refuse_unknown(m, milvus_change(m, "AlterDatabase", &req.base, st, err, "%s", milvus_db(db)),
-			      st, err);
+	for (int i = 0; i < 2 && rc == -ERR_TARGET_REFUSED; i++) {
+		rc = milvus_change(m, "AlterDatabase", &req.base, st, &lost, "%s", milvus_db(db));
+		if (rc >= 0)
+			return rc;
+		if (rc != -ERR_TARGET_LOST || m->grpc_status > 0) {
+			if (err)
+				*err = lost;
+			return refuse_unknown(m, rc, st, err);
+		}
+		rc = refuse_reset(m, &lost, rc, err);
+	}
+	return rc;
 }
 
 /* --- partitions, loaded and released ------------------------------------------------------------- */

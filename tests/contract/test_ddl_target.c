@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The DDL scenario and the probe on a real target: TARGET_URI=http://host:port names one that takes
- * replicated messages (tests/stack). Without it there is nothing to test.
+ * replicated messages (tests/stack), TARGET_LOGIN=user:password its user if it wants one. Without
+ * TARGET_URI there is nothing to test.
  */
 #include "../unit/ddl_kit.h"
 
@@ -95,6 +96,94 @@ TEST(load_without_index_is_refused)
 	kit_done(&k);
 }
 
+TEST(names_swapped_in_one_cut)
+{
+	char a[64], b[64];
+	int64_t ida, idb;
+	struct kit k;
+
+	snprintf(a, sizeof(a), "sa_%d", (int)getpid());
+	snprintf(b, sizeof(b), "sb_%d", (int)getpid());
+	kit_init(&k, connect_target());
+	k.tick = tick;
+	kit_twice(&k, KIND_CREATE_COLLECTION, KIT_ID, kit_collection(&k, "", a));
+	kit_twice(&k, KIND_CREATE_COLLECTION, KIT_ID + 1, kit_collection(&k, "", b));
+	ida = kit_describe(&k, "", a)->collection_id;
+	idb = kit_describe(&k, "", b)->collection_id;
+	/* under the alias of another of ours, which makes room */
+	kit_twice(&k, KIND_CREATE_ALIAS, KIT_ID, kit_alias(&k, "", a, "sal"));
+	kit_twice(&k, KIND_ALTER_ALIAS, KIT_ID + 1, kit_alias(&k, "", b, "sal"));
+	CHECK_STR(kit_behind(&k, "", "sal"), b);
+	kit_twice(&k, KIND_RENAME_COLLECTION, KIT_ID, kit_rename(&k, "", a, "", "sal"));
+	CHECK_INT(kit_describe(&k, "", "sal")->collection_id, ida);
+	kit_twice(&k, KIND_RENAME_COLLECTION, KIT_ID, kit_rename(&k, "", "sal", "", a));
+	kit_twice(&k, KIND_RENAME_COLLECTION, KIT_ID, kit_rename(&k, "", a, "", b));
+	kit_twice(&k, KIND_RENAME_COLLECTION, KIT_ID + 1, kit_rename(&k, "", b, "", a));
+	CHECK_INT(kit_describe(&k, "", b)->collection_id, ida);
+	CHECK_INT(kit_describe(&k, "", a)->collection_id, idb);
+	kit_twice(&k, KIND_DROP_COLLECTION, KIT_ID + 1, kit_ddl(&k, ""));
+	kit_twice(&k, KIND_DROP_COLLECTION, KIT_ID, kit_ddl(&k, ""));
+	CHECK(!kit_describe(&k, "", a) && !kit_describe(&k, "", b));
+	kit_done(&k);
+}
+
+TEST(a_rename_to_another_database)
+{
+	char db[64], name[64];
+	struct kit k;
+
+	snprintf(db, sizeof(db), "rdb_%d", (int)getpid());
+	snprintf(name, sizeof(name), "r_%d", (int)getpid());
+	kit_init(&k, connect_target());
+	k.tick = tick;
+	kit_twice(&k, KIND_CREATE_COLLECTION, KIT_ID, kit_collection(&k, "", name));
+	kit_twice(&k, KIND_CREATE_ALIAS, KIT_ID, kit_alias(&k, "", name, "ral"));
+	kit_twice(&k, KIND_RENAME_COLLECTION, KIT_ID, kit_rename(&k, "", name, db, name));
+	CHECK(kit_describe(&k, db, name) && !kit_describe(&k, "", name));
+	CHECK(!kit_describe(&k, "", "ral"));
+	kit_twice(&k, KIND_DROP_COLLECTION, KIT_ID, kit_ddl(&k, db));
+	kit_twice(&k, KIND_DROP_DATABASE, 0, kit_ddl(&k, db));
+	kit_done(&k);
+}
+
+TEST(what_cannot_be_altered_is_a_note)
+{
+	static const char *const props[] = {"x", "1", NULL}, *const none[] = {NULL};
+	char name[64];
+	struct kit k;
+	Jr__Ddl *x;
+
+	snprintf(name, sizeof(name), "n_%d", (int)getpid());
+	kit_init(&k, connect_target());
+	k.tick = tick;
+	kit_twice(&k, KIND_CREATE_COLLECTION, KIT_ID, kit_collection(&k, "", name));
+	kit_twice(&k, KIND_CREATE_INDEX, KIT_ID, kit_index(&k, "", "v", "ix"));
+	kit_twice(&k, KIND_ALTER_COLLECTION, KIT_ID, kit_properties(&k, "", none, "collection.ttl.seconds"));
+	CHECKF(strstr(k.note, "keeps its property"), "%s", k.note);
+	x = kit_index(&k, "", "v", "ix");
+	x->index->user_index_params[x->index->n_user_index_params++] = kit_kv(&k, "mmap.enabled", "true");
+	kit_twice(&k, KIND_ALTER_INDEX, KIT_ID, x);
+	CHECKF(strstr(k.note, "index ix of"), "%s", k.note);
+	kit_twice(&k, KIND_ALTER_DATABASE, 0, kit_properties(&k, "", props, NULL));
+	CHECKF(strstr(k.note, "database default keeps"), "%s", k.note);
+	kit_twice(&k, KIND_DROP_COLLECTION, KIT_ID, kit_ddl(&k, ""));
+	kit_done(&k);
+}
+
+TEST(users_roles_and_privileges)
+{
+	char user[32], role[32];
+	struct kit k;
+
+	snprintf(user, sizeof(user), "u_%d", (int)getpid());
+	snprintf(role, sizeof(role), "r_%d", (int)getpid());
+	kit_init(&k, connect_target());
+	access_scenario(&k, user, role, "default");
+	kit_twice(&k, KIND_ADD_USER_TO_ROLE, 0, kit_access(&k, user, role)); /* both are gone */
+	CHECKF(strstr(k.note, "not applied to the target"), "%s", k.note);
+	kit_done(&k);
+}
+
 TEST(probe_finds_version_door_and_objects)
 {
 	AUTO(arena_free) struct arena *arena = arena_new();
@@ -147,6 +236,7 @@ static int run(void)
 	}
 	wire_init();
 	target.connect_timeout_ms = 5000;
+	target.authorization = getenv("TARGET_LOGIN"); /* user:password */
 	if (wire_parse_address(uri, &target.host, &target.port, &tls, &err) < 0) {
 		printf("Bail out! %s\n", err.text);
 		return 1;

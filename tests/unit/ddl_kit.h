@@ -267,6 +267,75 @@ static inline Jr__Ddl *kit_load(struct kit *k, const char *db, int replicas)
 	return d;
 }
 
+/* As every collection-scoped kind but CREATE_COLLECTION: the names before. */
+static inline Jr__Ddl *kit_named(struct kit *k, const char *db, const char *name)
+{
+	Jr__Ddl *d = kit_ddl(k, db);
+
+	d->collection = arena_alloc(k->arena, sizeof(*d->collection));
+	mv__collection_info__init(d->collection);
+	d->collection->schema = arena_alloc(k->arena, sizeof(*d->collection->schema));
+	mv__collection_schema__init(d->collection->schema);
+	d->collection->schema->name = (char *)name;
+	return d;
+}
+
+static inline Jr__Ddl *kit_rename(struct kit *k, const char *db, const char *name, const char *to_db,
+				  const char *to)
+{
+	Jr__Ddl *d = kit_named(k, db, name);
+
+	d->new_name = (char *)to;
+	d->new_db_name = (char *)to_db;
+	return d;
+}
+
+static inline Jr__Ddl *kit_alias(struct kit *k, const char *db, const char *name, const char *alias)
+{
+	Jr__Ddl *d = kit_named(k, db, name);
+
+	d->alias = (char *)alias;
+	return d;
+}
+
+/* kv as in kit_kvs: the properties as they are now; `removed` may be NULL. */
+static inline Jr__Ddl *kit_properties(struct kit *k, const char *db, const char *const *kv,
+				      const char *removed)
+{
+	Jr__Ddl *d = kit_ddl(k, db);
+
+	d->properties = kit_kvs(k, &d->n_properties, kv);
+	if (removed) {
+		d->removed_properties = arena_alloc(k->arena, sizeof(char *));
+		d->removed_properties[d->n_removed_properties++] = (char *)removed;
+	}
+	return d;
+}
+
+/* "" leaves out. */
+static inline Jr__Ddl *kit_access(struct kit *k, const char *user, const char *role)
+{
+	Jr__Ddl *d = kit_ddl(k, "");
+
+	d->user = (char *)user;
+	d->role = (char *)role;
+	return d;
+}
+
+static inline Jr__Ddl *kit_grant(struct kit *k, const char *role, const char *type, const char *db,
+				 const char *object, const char *privilege)
+{
+	Jr__Ddl *d = kit_access(k, "", role);
+
+	d->grant = arena_alloc(k->arena, sizeof(*d->grant));
+	jr__grant__init(d->grant);
+	d->grant->object_type = (char *)type;
+	d->grant->db_name = (char *)db;
+	d->grant->object_name = (char *)object;
+	d->grant->privilege = (char *)privilege;
+	return d;
+}
+
 /* --- the scenario -------------------------------------------------------------------------------- */
 
 /* A look of the test's own may meet the scripted failure: it looks again. */
@@ -371,6 +440,107 @@ static inline void kit_scenario_loaded(struct kit *k, const char *db, const char
 	kit_twice(k, KIND_LOAD, KIT_ID, kit_load(k, db, 1));
 }
 
+static inline int kit_partition_state(struct kit *k, const char *db, const char *coll, const char *part)
+{
+	int state;
+
+	LOOK(milvus_load_state(k->milvus, db, coll, &part, 1, &state, &k->err));
+	return state;
+}
+
+/* The real name of what an alias points to; "": no such alias. */
+static inline const char *kit_behind(struct kit *k, const char *db, const char *alias)
+{
+	Mv__DescribeCollectionResponse *r = kit_describe(k, db, alias);
+
+	return r && !STREQ(r->schema->name, alias) ? r->schema->name : "";
+}
+
+/* Properties, names and partitions of what kit_scenario_loaded has left loaded; the name afterwards. */
+static inline const char *kit_scenario_etcd_only(struct kit *k, const char *db, const char *name)
+{
+	const char *renamed = arena_printf(k->arena, "%s_new", name),
+		   *alias = arena_printf(k->arena, "%s_alias", name);
+	Jr__Ddl *p;
+
+	kit_twice(k, KIND_ALTER_COLLECTION, KIT_ID,
+		  kit_properties(k, db, (const char *[]){"collection.ttl.seconds", "3600", NULL}, NULL));
+	CHECK_STR(kit_describe(k, db, name)->properties[0]->value, "3600");
+	kit_twice(k, KIND_CREATE_ALIAS, KIT_ID, kit_alias(k, db, name, alias));
+	CHECK_STR(kit_behind(k, db, alias), name);
+	kit_twice(k, KIND_RENAME_COLLECTION, KIT_ID, kit_rename(k, db, name, db, renamed));
+	CHECK(!kit_describe(k, db, name));
+	CHECK_STR(kit_behind(k, db, alias), renamed);
+	CHECK_STR(object_map_find(k->map, KIT_ID)->name, renamed);
+	kit_twice(k, KIND_ALTER_ALIAS, KIT_ID, kit_alias(k, db, renamed, alias));
+	kit_twice(k, KIND_DROP_ALIAS, KIT_ID, kit_alias(k, db, renamed, alias));
+	CHECK(!kit_describe(k, db, alias));
+	CHECK(kit_state(k, db, renamed) >= 2);
+	kit_twice(k, KIND_RELEASE, KIT_ID, kit_ddl(k, db));
+	kit_twice(k, KIND_CREATE_PARTITION, KIT_ID, kit_of_partition(k, db, 510, "a"));
+	kit_twice(k, KIND_CREATE_PARTITION, KIT_ID, kit_of_partition(k, db, 511, "b"));
+	p = kit_of_partition(k, db, 510, "a");
+	p->partitions[p->n_partitions++] = kit_partition(k, 511, "b");
+	kit_twice(k, KIND_LOAD_PARTITIONS, KIT_ID, p);
+	CHECK(kit_partition_state(k, db, renamed, "a") >= 2);
+	CHECK_INT(kit_partition_state(k, db, renamed, "_default"), 1);
+	kit_twice(k, KIND_DROP_INDEX, KIT_ID, kit_index(k, db, "v", "ix2"));
+	CHECK_INT(kit_state(k, db, renamed), 1);
+	kit_twice(k, KIND_CREATE_INDEX, KIT_ID, kit_index(k, db, "v", "ix3"));
+	CHECK(kit_partition_state(k, db, renamed, "a") >= 2);
+	CHECK(kit_partition_state(k, db, renamed, "b") >= 2);
+	CHECK_INT(kit_partition_state(k, db, renamed, "_default"), 1);
+	kit_twice(k, KIND_DROP_PARTITION, KIT_ID, kit_of_partition(k, db, 510, "a"));
+	CHECK_INT(kit_partition_id(k, db, renamed, "a"), 0);
+	CHECK(kit_partition_state(k, db, renamed, "b") >= 2);
+	kit_twice(k, KIND_RELEASE_PARTITIONS, KIT_ID, kit_of_partition(k, db, 511, "b"));
+	CHECK_INT(kit_state(k, db, renamed), 1);
+	kit_twice(k, KIND_LOAD, KIT_ID, kit_load(k, db, 1));
+	CHECK(kit_partition_state(k, db, renamed, "b") >= 2);
+	kit_twice(k, KIND_RELEASE_PARTITIONS, KIT_ID, kit_of_partition(k, db, 511, "b"));
+	CHECK_INT(kit_partition_state(k, db, renamed, "b"), 1);
+	CHECK(kit_partition_state(k, db, renamed, "_default") >= 2);
+	return renamed;
+}
+
+/* Users, roles and privileges; names of its own. */
+static inline void access_scenario(struct kit *k, const char *user, const char *role, const char *db)
+{
+	Mv__ListCredUsersResponse *users;
+	Mv__SelectUserResponse *bound;
+	Mv__SelectRoleResponse *roles;
+	Mv__SelectGrantResponse *grants;
+	bool found = false;
+
+	kit_twice(k, KIND_CREATE_USER, 0, kit_access(k, user, ""));
+	LOOK(milvus_list_users(k->milvus, k->arena, &users, &k->err));
+	for (size_t i = 0; i < users->n_usernames; i++)
+		found = found || STREQ(users->usernames[i], user);
+	CHECK(found);
+	kit_twice(k, KIND_CREATE_ROLE, 0, kit_access(k, "", role));
+	kit_twice(k, KIND_ADD_USER_TO_ROLE, 0, kit_access(k, user, role));
+	LOOK(milvus_select_user(k->milvus, user, k->arena, &bound, &k->err));
+	CHECK_INT(bound->n_results, 1);
+	CHECK_INT(bound->results[0]->n_roles, 1);
+	kit_twice(k, KIND_GRANT, 0, kit_grant(k, role, "Collection", db, "c", "Insert"));
+	kit_twice(k, KIND_GRANT, 0, kit_grant(k, role, "Global", "*", "*", "CreateCollection"));
+	LOOK(milvus_select_grants(k->milvus, role, db, k->arena, &grants, &k->err));
+	CHECK_INT(grants->n_entities, 2);
+	kit_twice(k, KIND_REVOKE, 0, kit_grant(k, role, "Collection", db, "c", "Insert"));
+	LOOK(milvus_select_grants(k->milvus, role, db, k->arena, &grants, &k->err));
+	CHECK_INT(grants->n_entities, 1);
+	kit_twice(k, KIND_REMOVE_USER_FROM_ROLE, 0, kit_access(k, user, role));
+	LOOK(milvus_select_user(k->milvus, user, k->arena, &bound, &k->err));
+	CHECK_INT(bound->results[0]->n_roles, 0);
+	kit_twice(k, KIND_DROP_ROLE, 0, kit_access(k, "", role)); /* with a grant left */
+	LOOK(milvus_select_role(k->milvus, role, k->arena, &roles, &k->err));
+	CHECK_INT(roles->n_results, 0);
+	kit_twice(k, KIND_REVOKE, 0, kit_grant(k, role, "Global", "*", "*", "CreateCollection"));
+	kit_twice(k, KIND_DROP_USER, 0, kit_access(k, user, ""));
+	LOOK(milvus_select_user(k->milvus, user, k->arena, &bound, &k->err));
+	CHECK_INT(bound->n_results, 0);
+}
+
 static inline void ddl_scenario(struct kit *k, const char *db, const char *name)
 {
 	kit_twice(k, KIND_CREATE_DATABASE, 0, kit_ddl(k, db));
@@ -378,6 +548,7 @@ static inline void ddl_scenario(struct kit *k, const char *db, const char *name)
 	kit_twice(k, KIND_CREATE_COLLECTION, KIT_ID, kit_collection(k, db, name));
 	kit_check_created(k, db, name);
 	kit_scenario_loaded(k, db, name);
+	name = kit_scenario_etcd_only(k, db, name);
 	kit_twice(k, KIND_DROP_COLLECTION, KIT_ID, kit_ddl(k, db));
 	CHECK(!kit_describe(k, db, name));
 	CHECK(object_map_find(k->map, KIT_ID)->dropped);

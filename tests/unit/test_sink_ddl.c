@@ -12,10 +12,14 @@ TEST(R18_every_kind_twice_from_the_same_stored_state)
 
 	ddl_scenario(k, "shop", "c");
 	CHECK_INT(fake_count("CreateCollection"), 1);
-	CHECK_INT(fake_count("CreatePartition"), 1);
-	CHECK_INT(fake_count("CreateIndex"), 2);
-	CHECK_INT(fake_count("DropPartition"), 1);
-	CHECK_INT(fake_count("DropIndex"), 1);
+	CHECK_INT(fake_count("CreatePartition"), 3);
+	CHECK_INT(fake_count("CreateIndex"), 3);
+	CHECK_INT(fake_count("DropPartition"), 2);
+	CHECK_INT(fake_count("DropIndex"), 2);
+	CHECK_INT(fake_count("AlterCollection"), 1);
+	CHECK_INT(fake_count("RenameCollection"), 1);
+	CHECK_INT(fake_count("CreateAlias"), 1);
+	CHECK_INT(fake_count("DropAlias"), 1);
 	CHECK_INT(fake_count("DropCollection"), 1);
 	done_with(k);
 }
@@ -65,9 +69,12 @@ TEST(object_is_returned_although_the_map_shows_it_done)
 
 TEST(unmapped_and_dropped_collections_are_left_alone)
 {
-	static const enum kind kinds[] = {KIND_DROP_COLLECTION, KIND_CREATE_PARTITION, KIND_DROP_PARTITION,
-					  KIND_CREATE_INDEX,    KIND_DROP_INDEX,       KIND_LOAD,
-					  KIND_RELEASE};
+	static const enum kind kinds[] = {
+		KIND_DROP_COLLECTION, KIND_CREATE_PARTITION, KIND_DROP_PARTITION,
+		KIND_CREATE_INDEX,    KIND_DROP_INDEX,       KIND_LOAD,
+		KIND_RELEASE,         KIND_ALTER_COLLECTION, KIND_RENAME_COLLECTION,
+		KIND_CREATE_ALIAS,    KIND_ALTER_ALIAS,      KIND_DROP_ALIAS,
+		KIND_ALTER_INDEX,     KIND_LOAD_PARTITIONS,  KIND_RELEASE_PARTITIONS};
 	struct kit *k = with_collection("", "c");
 	size_t calls;
 
@@ -111,6 +118,11 @@ TEST(a_body_that_cannot_be_read_is_journal_damage)
 	CHECK_INT(kit_try(k, KIND_DROP_PARTITION, KIT_ID, kit_ddl(k, ""), false), -ERR_JOURNAL_BAD);
 	CHECK_INT(kit_try(k, KIND_CREATE_INDEX, KIT_ID, kit_ddl(k, ""), false), -ERR_JOURNAL_BAD);
 	CHECK_INT(kit_try(k, KIND_DROP_INDEX, KIT_ID, kit_ddl(k, ""), false), -ERR_JOURNAL_BAD);
+	CHECK_INT(kit_try(k, KIND_RENAME_COLLECTION, KIT_ID, kit_ddl(k, ""), false), -ERR_JOURNAL_BAD);
+	CHECK_INT(kit_try(k, KIND_CREATE_ALIAS, KIT_ID, kit_ddl(k, ""), false), -ERR_JOURNAL_BAD);
+	CHECK_INT(kit_try(k, KIND_DROP_ALIAS, KIT_ID, kit_ddl(k, ""), false), -ERR_JOURNAL_BAD);
+	for (enum kind kind = KIND_CREATE_USER; kind <= KIND_REVOKE; kind++)
+		CHECK_INT(kit_try(k, kind, 0, kit_ddl(k, ""), false), -ERR_JOURNAL_BAD);
 	done_with(k);
 }
 
