@@ -36,7 +36,8 @@ DEFINE_AUTO(struct catalog, catalog_free)
 
 /*
  * State rows of the journal at start: keys "coll/<id>" (jr.KnownCollection), "db/<id>" (jr.KnownDatabase),
- * "alias/<db id>/<alias>" (jr.KnownAlias) and "source" (jr.KnownSource); others are ignored. JOURNAL_BAD names the row.
+ * "alias/<db id>/<alias>" (jr.KnownAlias), "source" (jr.KnownSource), and those of catalog_kept.c; others are
+ * ignored. JOURNAL_BAD names the row.
  */
 int catalog_restore(struct catalog *c, const struct state_row *row, struct err *err);
 
@@ -117,9 +118,8 @@ struct catalog_plan {
  * not come although etcd has said Dropping or gone for 10 s is derived here at the watermark (R5), but
  * only when all that the source wrote before that fence was cut (a backlog is read first), or when
  * the caller says that the cut is idle: no pchannel is live, no record can come. prev 0 is the start of
- * the task (T0): entries are marked
- * existed. `known` changes only tentatively: catalog_commit() after the journal has the cut, or
- * catalog_rollback() and the very same calls again.
+ * the task (T0): entries are marked existed. `known` changes only tentatively: catalog_commit() after the
+ * journal has the cut, or catalog_rollback() and the very same calls again.
  */
 int catalog_plan(struct catalog *c, cdc_ts prev, cdc_ts watermark, bool idle, struct arena *arena,
 		 struct catalog_plan *ret, struct err *err);
