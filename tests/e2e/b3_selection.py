@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a task selects, excludes and maps to other names, and several tasks side by side to one target."""
 
+import os
 from typing import Any
 
-from cdc import SOURCE, TARGET, Cdc, compare, until
+from cdc import TARGET, Cdc, compare, stack, until
 from orders import FLAT, Shape, gone, make, source, target
 from pymilvus import Collection, connections, db, utility
 
@@ -197,3 +198,43 @@ def test_tasks_side_by_side_to_one_target_do_not_disturb_each_other(cdc: Cdc) ->
     for name in ("b3_a", "b3_b"):
         utility.drop_collection(name, using=source.on())
     target.drop("b3_a", "b3_b", "b3_copy")
+
+
+def target_door(ordinary: bool) -> None:
+    """Restarts the target as an ordinary Milvus or as one that takes replicated messages."""
+    before = os.environ.get("TARGET_TT")
+    os.environ["TARGET_TT"] = "true" if ordinary else "false"
+    try:
+        stack("stop", "target")
+        stack("start", "target")
+    finally:
+        if before is None:
+            del os.environ["TARGET_TT"]
+        else:
+            os.environ["TARGET_TT"] = before
+
+
+def test_a_target_that_becomes_an_ordinary_one_is_told_and_nothing_is_held_or_lost(cdc: Cdc) -> None:
+    idle(cdc)
+    c = ready(make("b3_door"))
+    task = cdc.create(["b3_door"])
+    c.insert(Shape().rows(0, 50, "x"))
+    equal({"default.b3_door": "default.b3_door"}, 50)
+    c.flush()  # a restarted target may lose what it has not flushed
+    until(lambda: cdc.progress(task)["lag_ms"] < 2000, 30, "the flush is through")
+    try:
+        target_door(True)
+        c.insert(Shape().rows(50, 50, "y"))
+
+        def told() -> bool:
+            health = cdc.get(task)["health"]
+            return health["status"] == "retrying" and "common.ttMsgEnabled: false" in health["reason"]
+
+        until(told, 60, "health says what to set")
+        assert cdc.progress(task)["held_collections"] == 0
+    finally:
+        target_door(False)
+    equal({"default.b3_door": "default.b3_door"}, 100, 120)
+    cdc.delete(task)
+    utility.drop_collection("b3_door", using=source.on())
+    target.drop("b3_door")
