@@ -18,6 +18,7 @@
 #   CDC_STACK_DIR    folder of the run folders (in TMPDIR: milvus-cdc-stack, not root: ...-stack-UID)
 #   CDC_PARTS        cache folder, see parts.sh
 #   TARGET_TT        false: the target takes replicated messages; true: an ordinary Milvus (false)
+#   SOURCE_CHANNELS  number of physical channels of the source (4)
 #   TARGET_CHANNELS  number of physical channels of the target (4)
 #   TARGET_AUTH, SOURCE_AUTH
 #                    true: that Milvus wants a user; there is root with the password Milvus (false)
@@ -271,7 +272,7 @@ milvus_settings() # PART: path=value lines, put into the server's own template
 		cat <<-EOF
 		mq.type=kafka
 		common.ttMsgEnabled=true
-		rootCoord.dmlChannelNum=4
+		rootCoord.dmlChannelNum=$(setting SOURCE_CHANNELS 4)
 		EOF
 	else
 		cat <<-EOF
@@ -382,7 +383,7 @@ up()
 {
 	local name part source_job
 
-	for name in TARGET_TT TARGET_CHANNELS TARGET_AUTH SOURCE_AUTH; do
+	for name in TARGET_TT TARGET_CHANNELS TARGET_AUTH SOURCE_CHANNELS SOURCE_AUTH; do
 		part=${name%%_*}
 		part=${part,,}
 		if ! gone "$part" && [ "$(cat "$run/$name")" != "${!name:-$(cat "$run/$name")}" ]; then
