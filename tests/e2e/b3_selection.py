@@ -238,3 +238,27 @@ def test_a_target_that_becomes_an_ordinary_one_is_told_and_nothing_is_held_or_lo
     cdc.delete(task)
     utility.drop_collection("b3_door", using=source.on())
     target.drop("b3_door")
+
+
+def test_a_collection_whose_name_on_the_target_is_taken_is_held_and_the_others_flow(cdc: Cdc) -> None:
+    idle(cdc)
+    database("b3_shop")
+    a = ready(make("b3_a", db="b3_shop"))
+    task = cdc.create(
+        [], db_collections={"b3_shop": [{"name": "*"}]},
+        name_mapping=[{"source_db": "b3_shop", "target_db": "b3_shop", "collection_mapping": {"b3_a": "b3_b"}}],
+    )
+    a.insert(Shape().rows(0, 50, "a"))
+    b = ready(make("b3_b", db="b3_shop"))  # only a "*" selects it: create could not know
+    b.insert(Shape().rows(1000, 30, "b"))
+
+    def held() -> bool:
+        shown = cdc.get(task)
+        return shown["progress"]["held_collections"] == 1 and "b3_b" in shown["health"]["reason"]
+
+    until(held, 60, "the second one waits, and is named")
+    a.insert(Shape().rows(50, 50, "a"))
+    a.delete(Shape().list(range(0, 5)))
+    equal({"b3_shop.b3_a": "b3_shop.b3_b"}, 95)
+    cdc.delete(task)
+    drop_databases(["b3_shop"])

@@ -114,7 +114,7 @@ class Cdc:
             "create",
             {
                 "milvus_connect_param": {"uri": uri, "token": "root:Milvus", "connect_timeout": 10},
-                "collection_infos": [{"name": n} for n in names or ["*"]],
+                "collection_infos": [{"name": n} for n in (["*"] if names is None else names)],
             }
             | more,
         )
