@@ -13,6 +13,8 @@ WARN    += -Werror
 endif
 VERSION := $(shell sed -n 's/^\#\# \([0-9][0-9.]*\).*/\1/p' CHANGELOG.md 2>/dev/null | head -n 1)
 prefix  ?= /usr/local
+sysconfdir ?= /etc
+unitdir ?= $(prefix)/lib/systemd/system
 
 SAN.asan := -fsanitize=address,undefined -fno-sanitize-recover=all
 SAN.tsan := -fsanitize=thread
@@ -105,12 +107,42 @@ lint:
 fmt:
 	clang-format -i $(C_FILES)
 
-install: all
+# manual pages; that of the configuration from its table
+MAN := $(B)/milvus-cdc.8 $(B)/cdc.yaml.5
+man: $(MAN)
+$(B)/milvus-cdc.8: packaging/man/milvus-cdc.8 CHANGELOG.md
+	@mkdir -p $(B)
+	sed 's/^\(\.TH [^"]*\)""/\1"$(VERSION)"/' $< >$@
+$(B)/man_conf: packaging/man/man_conf.c src/base/conf.def
+	@mkdir -p $(B)
+	$(CC) -std=gnu11 $(CFLAGS) -o $@ $<
+$(B)/cdc.yaml.5: packaging/man/cdc.yaml.5.head packaging/man/cdc.yaml.5.tail $(B)/man_conf CHANGELOG.md
+	{ sed 's/^\(\.TH [^"]*\)""/\1"$(VERSION)"/' $<; $(B)/man_conf; cat packaging/man/cdc.yaml.5.tail; } >$@
+
+# the message catalog, from the table of events
+$(B)/catalog: packaging/man/catalog.c include/cdc/log_events.h
+	@mkdir -p $(B)
+	$(CC) -std=gnu11 $(CFLAGS) -o $@ $<
+$(B)/milvus-cdc.catalog: $(B)/catalog
+	$(B)/catalog >$@
+
+install: all man $(B)/milvus-cdc.catalog
 	install -D -m 0755 $(B)/milvus-cdc $(DESTDIR)$(prefix)/bin/milvus-cdc
-	install -D -m 0644 systemd/milvus-cdc.service $(DESTDIR)$(prefix)/lib/systemd/system/milvus-cdc.service
-	install -D -m 0640 packaging/cdc.yaml $(DESTDIR)/etc/milvus-cdc/cdc.yaml.example
+	install -D -m 0644 -t $(DESTDIR)$(unitdir) systemd/milvus-cdc.service systemd/milvus-cdc@.service
+	install -D -m 0644 -t $(DESTDIR)$(prefix)/lib/systemd/catalog $(B)/milvus-cdc.catalog
+	install -D -m 0644 $(B)/milvus-cdc.8 $(DESTDIR)$(prefix)/share/man/man8/milvus-cdc.8
+	install -D -m 0644 $(B)/cdc.yaml.5 $(DESTDIR)$(prefix)/share/man/man5/cdc.yaml.5
+	install -D -m 0644 packaging/milvus-cdc.bash-completion \
+		$(DESTDIR)$(prefix)/share/bash-completion/completions/milvus-cdc
+	@[ -e $(DESTDIR)$(sysconfdir)/milvus-cdc/cdc.yaml ] || \
+		install -D -m 0640 packaging/cdc.yaml $(DESTDIR)$(sysconfdir)/milvus-cdc/cdc.yaml
 uninstall:
-	rm -f $(DESTDIR)$(prefix)/bin/milvus-cdc $(DESTDIR)$(prefix)/lib/systemd/system/milvus-cdc.service
+	rm -f $(DESTDIR)$(prefix)/bin/milvus-cdc $(DESTDIR)$(unitdir)/milvus-cdc.service \
+		$(DESTDIR)$(unitdir)/milvus-cdc@.service $(DESTDIR)$(prefix)/lib/systemd/catalog/milvus-cdc.catalog \
+		$(DESTDIR)$(prefix)/share/man/man8/milvus-cdc.8 $(DESTDIR)$(prefix)/share/man/man5/cdc.yaml.5 \
+		$(DESTDIR)$(prefix)/share/bash-completion/completions/milvus-cdc
+deb:
+	@packaging/deb.sh
 clean:
 	rm -rf build
 help:
@@ -120,7 +152,8 @@ help:
 	@echo "test            unit, contract and short fault loops; no network"
 	@echo "check-asan      the same under AddressSanitizer and UBSan;  check-tsan: ThreadSanitizer"
 	@echo "bench           figures: latency, throughput, memory, idle CPU, journal"
-	@echo "deps lint fmt install uninstall clean"
+	@echo "deb             the Debian package, in build/deb"
+	@echo "deps lint fmt man install uninstall clean"
 
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(REAL:=.d) $(BENCH:=.d) $(B)/src/main.d $(HELPERS:%.c=$(B)/%.d)
-.PHONY: all test test-programs test-real bench-programs check-asan check-tsan demo check deps bench lint fmt install uninstall clean help
+.PHONY: all test test-programs test-real bench-programs check-asan check-tsan demo check deps bench lint fmt man install uninstall deb clean help

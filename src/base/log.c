@@ -90,11 +90,21 @@ void log_scope(const char *key, const char *value)
 	snprintf(free_slot->value, VALUE_MAX, "%s", value);
 }
 
-static void write_journal(enum log_level l, const char *file, int line, const char *text)
+static const struct log_event_kind kinds[EVENT_COUNT] = {
+#define EVENT(name, level, id, subject, text) [EVENT_##name] = {#name, id, subject, text, LOG_LVL_##level},
+#include <cdc/log_events.h>
+};
+
+const struct log_event_kind *log_event_kind(enum log_event event)
+{
+	return &kinds[event];
+}
+
+static void write_journal(enum log_level l, const char *id, const char *file, int line, const char *text)
 {
 	char fields[SCOPE_MAX][8 + KEY_MAX + VALUE_MAX], *message = xasprintf("MESSAGE=%s", text);
-	char priority[16], code_file[256], code_line[32];
-	struct iovec iov[SCOPE_MAX + 4];
+	char priority[16], code_file[256], code_line[32], message_id[64];
+	struct iovec iov[SCOPE_MAX + 5];
 	int n = 0;
 
 	snprintf(priority, sizeof(priority), "PRIORITY=%d", (int)l);
@@ -104,6 +114,10 @@ static void write_journal(enum log_level l, const char *file, int line, const ch
 	iov[n++] = (struct iovec){priority, strlen(priority)};
 	iov[n++] = (struct iovec){code_file, strlen(code_file)};
 	iov[n++] = (struct iovec){code_line, strlen(code_line)};
+	if (id) {
+		snprintf(message_id, sizeof(message_id), "MESSAGE_ID=%s", id);
+		iov[n++] = (struct iovec){message_id, strlen(message_id)};
+	}
 	for (size_t i = 0; i < SCOPE_MAX; i++) {
 		if (!scopes[i].key[0])
 			continue;
@@ -151,21 +165,37 @@ static void write_stderr(enum log_level l, const char *text)
 		return; /* nobody to tell */
 }
 
-void log_write(enum log_level l, const char *file, int line, const char *fmt, ...)
+static void __attribute__((format(printf, 5, 0)))
+write_line(enum log_level l, const char *id, const char *file, int line, const char *fmt, va_list ap)
 {
 	char text[LINE_MAX_];
-	va_list ap;
 
 	if ((int)l > atomic_load(&level))
 		return;
-	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
 	for (char *p = text; *p; p++) /* one line is one event; peers may send control characters */
 		if ((unsigned char)*p < ' ')
 			*p = ' ';
 	if (atomic_load(&to_journal))
-		write_journal(l, file, line, text);
+		write_journal(l, id, file, line, text);
 	else
 		write_stderr(l, text);
+}
+
+void log_write(enum log_level l, const char *file, int line, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	write_line(l, NULL, file, line, fmt, ap);
+	va_end(ap);
+}
+
+void log_write_event(enum log_event event, const char *file, int line, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	write_line(kinds[event].level, kinds[event].id, file, line, fmt, ap);
+	va_end(ap);
 }

@@ -113,6 +113,35 @@ static void worker_wait(struct worker *w, int ms, bool held)
 	pthread_mutex_unlock(&w->mutex);
 }
 
+/* The kind of event that an error is; those without one are told by what the worker does about it. */
+static enum log_event event_of(int code, enum health_status status)
+{
+	switch (code) {
+#define KIND(name) \
+	case ERR_##name: \
+		return EVENT_##name
+		KIND(SOURCE_LOST);
+		KIND(SOURCE_WAIT);
+		KIND(SOURCE_AUTH);
+		KIND(SOURCE_FOREIGN);
+		KIND(SOURCE_FORMAT);
+		KIND(POSITION_GONE);
+		KIND(TARGET_LOST);
+		KIND(TARGET_AUTH);
+		KIND(TARGET_BUSY);
+		KIND(TARGET_REFUSED);
+		KIND(TARGET_SCHEMA);
+		KIND(TARGET_OTHER);
+		KIND(JOURNAL_FULL);
+		KIND(JOURNAL_IO);
+		KIND(JOURNAL_BAD);
+		KIND(STATE_IO);
+#undef KIND
+	default:
+		return status == HEALTH_HELD ? EVENT_WORKER_HELD : EVENT_WORKER_RETRYING;
+	}
+}
+
 static void worker_ok(struct worker *w)
 {
 	uint64_t failures = 0;
@@ -126,8 +155,8 @@ static void worker_ok(struct worker *w)
 	}
 	pthread_mutex_unlock(&w->mutex);
 	if (failures)
-		log_info("recovered after %llu failures in %.1f s", (unsigned long long)failures,
-			 (double)(clock_real_ms() - since) / 1000);
+		log_event(WORKER_RECOVERED, "recovered after %llu failures in %.1f s",
+			  (unsigned long long)failures, (double)(clock_real_ms() - since) / 1000);
 }
 
 /* Takes note of an error; returns how often it came in a row. */
@@ -147,10 +176,9 @@ static uint64_t worker_failed(struct worker *w, const struct err *err, enum heal
 	pthread_mutex_unlock(&w->mutex);
 	if ((n & (n - 1)) != 0)
 		return n;
-	if (status == HEALTH_HELD)
-		log_error("held: %s", err->text);
-	else
-		log_warning("%s (failure %llu, trying on)", err->text, (unsigned long long)n);
+	log_write_event(event_of(err->code, status), __FILE__, __LINE__,
+			status == HEALTH_HELD ? "held: %s (look %llu)" : "%s (failure %llu, trying on)",
+			err->text, (unsigned long long)n);
 	return n;
 }
 
@@ -217,7 +245,7 @@ void worker_start(struct worker *w)
 	pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the main thread's */
 	worker_pulse(w);
 	if (pthread_create(&w->thread, NULL, worker_main, w) != 0) {
-		log_error("cannot create a thread");
+		log_event(INTERNAL, "cannot create a thread");
 		abort();
 	}
 	w->started = true;
