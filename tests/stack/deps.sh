@@ -5,18 +5,21 @@
 # a second run starts no package manager.
 #
 #   deps.sh build   compilers and libraries
-#   deps.sh all     those, and what the stack of real parts runs on (parts.sh, stack.sh)
+#   deps.sh all     those, and what the stack of real parts runs on (parts.sh, stack.sh), and the package
 set -euo pipefail
 
 build="gcc clang clang-format libclang-rt-14-dev make pkg-config sqlite3 protobuf-c-compiler
 	libsqlite3-dev libmicrohttpd-dev libjansson-dev libcurl4-openssl-dev librdkafka-dev
 	libsystemd-dev libssl-dev libprotobuf-c-dev libyaml-dev"
 run="etcd-server etcd-client kcat curl ca-certificates jq maven python3-venv xz-utils"
+# the Debian package, and the container that it is tried in (tests/system)
+package="dpkg-dev debhelper fakeroot po-debconf bash-completion lintian debootstrap systemd-container
+	util-linux"
 
 case "${1-}" in
 build) wanted=$build ;;
 all)
-	wanted="$build $run"
+	wanted="$build $run $package"
 	command -v java >/dev/null || wanted+=" openjdk-17-jre-headless"
 	;;
 *)
