@@ -7,6 +7,7 @@
 Test files are [a-z][0-9]*.py in this folder, in order of name; tests are functions called test_*, in order of
 definition, and get the shared Cdc. Prints TAP; a failed test does not stop the run. FOLDER: work files.
 s*.py wipe the stack and start servers with settings of their own: they run only when they are named, alone.
+So do u*.py, which want an ordinary target (a fresh stack brought up with TARGET_TT=true): run.py FOLDER u1
 """
 
 import importlib.util
@@ -21,13 +22,16 @@ sys.path.insert(0, str(HERE / "lib"))
 
 from cdc import Cdc  # noqa: E402
 
+OTHER_STACKS = "su"
+
 
 def main() -> int:
     only = sys.argv[2:]
     cdc = Cdc(Path(sys.argv[1]))
     count = failed = 0
+    asked = {o[0] for o in only if re.match(f"[{OTHER_STACKS}]\\d", o)} or {""}
     for path in sorted(HERE.glob("[a-z][0-9]*.py")):
-        if (path.name[0] == "s") != any(re.match(r"s\d", o) for o in only):
+        if (path.name[0] if path.name[0] in OTHER_STACKS else "") not in asked:
             continue
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec and spec.loader
