@@ -10,9 +10,12 @@
  * tick between, once or twice, and harms no other collection on the pchannel. So messages go first,
  * then the RPC, and a repeat sends both again.
  *
- * The target refuses to drop a loaded partition or index: it is released, and loaded again after the
- * drop when the map says that the source has it loaded (so a repeat after a crash between the two
- * loads it, too).
+ * The target refuses to drop a loaded partition, which is released alone, or an index under anything
+ * loaded: all is released, and what the map says that the source has loaded is loaded again after the
+ * drop (so a repeat after a crash between the two loads it, too).
+ *
+ * What a target cannot do and no row depends on (properties of databases and indexes, properties taken
+ * back, users, roles, privileges) is a note, not an error.
  */
 #ifndef CDC_DATA_SINK_DDL_H
 #define CDC_DATA_SINK_DDL_H
@@ -44,7 +47,7 @@ struct sink_ddl {
 };
 
 /*
- * Applies one DDL entry (any kind from CREATE_DATABASE to RELEASE) at out_ts. *ret: changed objects
+ * Applies one DDL entry (any kind but FLUSH, which does nothing) at out_ts. *ret: changed objects
  * to store with the mark ("coll/..."), in the arena. TARGET_SCHEMA: a collection of that name exists
  * with another schema (both described in words); TARGET_REFUSED: the target says no for good.
  * A database or collection that is not mapped (held, or dropped before) makes its later DDL a no-op.

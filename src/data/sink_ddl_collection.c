@@ -119,14 +119,8 @@ static int make_partition(struct ddl *d, const char *db, const char *coll, const
 
 static int pair_partitions(struct ddl *d, struct adoption *a, struct target_collection *c, struct err *err)
 {
-	size_t key = ddl_key_partitions(a->schema, d->body->partitions, d->body->n_partitions);
 	int rc;
 
-	if (key && key != a->partitions->n_partition_names) /* reads by key would look into the wrong ones */
-		return err_set(err, ERR_TARGET_SCHEMA,
-			       "collection %s.%s: its partition key spreads over %zu partitions, on the "
-			       "target over %zu",
-			       a->db, a->name, key, a->partitions->n_partition_names);
 	c->partitions = arena_alloc(d->arena, (d->body->n_partitions + 1) * sizeof(*c->partitions));
 	for (size_t i = 0; i < d->body->n_partitions; i++) {
 		const Mv__PartitionInfo *p = d->body->partitions[i];
@@ -167,7 +161,11 @@ static int create(struct ddl *d, struct adoption *a, struct err *err)
 static int check_adoption(struct ddl *d, const struct adoption *a, struct err *err)
 {
 	const struct target_collection *other = ddl_twin_of(d, a->have->collection_id);
-	bool plain = d->sink->plain;
+	struct schema_want want = {
+		.schema = a->schema,
+		.shards = a->info->shards_num,
+		.key_partitions = ddl_key_partitions(a->schema, d->body->partitions, d->body->n_partitions),
+		.by_name = d->sink->plain};
 	AUTO_BUF struct buf diff = {0};
 
 	if (other && other->source_id != d->entry->collection_id)
@@ -177,7 +175,7 @@ static int check_adoption(struct ddl *d, const struct adoption *a, struct err *e
 			"), whose drop or rename has not been applied; if it is on hold, resume or drop that "
 			"one first; if both exist at the source, change the name mapping",
 			a->db, a->name, other->source_db, other->source_name, other->source_id);
-	ddl_schema_diff(a->schema, a->info->shards_num, plain, a->have, &diff);
+	ddl_schema_diff(&want, a->have, a->partitions->n_partition_names, &diff);
 	if (diff.len)
 		return err_set(err, ERR_TARGET_SCHEMA,
 			       "collection %s.%s exists on the target with another schema: %s", a->db,
@@ -210,8 +208,8 @@ int ddl_create_collection(struct ddl *d, struct err *err)
 	name_map_collection(d->sink->names, d->body->db_name, a.info->schema->name, &a.db, &a.name);
 	a.schema = ddl_target_schema(a.info, a.name, d->sink->plain, d->arena);
 	if ((rc = look(d, &a, err)) < 0 || (!a.have && (rc = create(d, &a, err)) < 0) ||
-	    (rc = check_adoption(d, &a, err)) < 0 ||
-	    (rc = milvus_show_partitions(d->milvus, a.db, a.name, d->arena, &a.partitions, err)) < 0)
+	    (rc = milvus_show_partitions(d->milvus, a.db, a.name, d->arena, &a.partitions, err)) < 0 ||
+	    (rc = check_adoption(d, &a, err)) < 0)
 		return rc;
 	c.target_id = a.have->collection_id;
 	c.db = (char *)a.db;
@@ -231,6 +229,7 @@ static void mark_dropped(struct ddl *d)
 
 	c.dropped = true;
 	c.loaded = false;
+	c.loaded_partition_count = 0;
 	ddl_keep(d, &c);
 }
 

@@ -78,9 +78,14 @@ Mv__CollectionSchema *ddl_target_schema(const Mv__CollectionInfo *c, const char 
 					struct arena *arena);
 /* The partition key's partitions ("_default_<n>") among the names; 0 without a partition key. */
 size_t ddl_key_partitions(const Mv__CollectionSchema *schema, Mv__PartitionInfo *const *p, size_t n);
-/* Differences of a wanted schema and what the target has, in words; empty: none. by_name: rows do not
- * depend on field IDs and shards, these may differ. */
-void ddl_schema_diff(const Mv__CollectionSchema *want, int shards, bool by_name,
-		     const Mv__DescribeCollectionResponse *have, struct buf *ret);
+struct schema_want {
+	const Mv__CollectionSchema *schema;
+	int shards;
+	size_t key_partitions; /* of the partition key; 0: there is none */
+	bool by_name;          /* rows do not depend on field IDs and shards: these may differ */
+};
+/* All differences of what is wanted and what the target has, in words; empty: none. */
+void ddl_schema_diff(const struct schema_want *w, const Mv__DescribeCollectionResponse *have,
+		     size_t have_partitions, struct buf *ret);
 
 #endif

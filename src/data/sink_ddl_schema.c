@@ -96,6 +96,7 @@ static const char *type_name(int type, char *other, size_t n)
 		int type;
 		const char *name;
 	} types[] = {
+		{0, "none"},
 		{1, "Bool"},
 		{2, "Int8"},
 		{3, "Int16"},
@@ -181,6 +182,47 @@ static bool same_default(const Mv__ValueField *a, const Mv__ValueField *b)
 	}
 }
 
+static const char *default_text(const Mv__ValueField *v, char *buf, size_t n)
+{
+	if (!v)
+		return "none";
+	switch (v->data_case) {
+	case MV__VALUE_FIELD__DATA_BOOL_DATA:
+		return v->bool_data ? "true" : "false";
+	case MV__VALUE_FIELD__DATA_INT_DATA:
+		snprintf(buf, n, "%" PRId32, v->int_data);
+		break;
+	case MV__VALUE_FIELD__DATA_LONG_DATA:
+		snprintf(buf, n, "%" PRId64, v->long_data);
+		break;
+	case MV__VALUE_FIELD__DATA_FLOAT_DATA:
+		snprintf(buf, n, "%.9g", (double)v->float_data);
+		break;
+	case MV__VALUE_FIELD__DATA_DOUBLE_DATA:
+		snprintf(buf, n, "%.17g", v->double_data);
+		break;
+	case MV__VALUE_FIELD__DATA_STRING_DATA:
+		snprintf(buf, n, "\"%.40s\"", v->string_data);
+		break;
+	case MV__VALUE_FIELD__DATA_BYTES_DATA:
+		snprintf(buf, n, "%zu bytes", v->bytes_data.len);
+		break;
+	default:
+		return "empty";
+	}
+	return buf;
+}
+
+static void diff_default(struct buf *b, const char *field, const Mv__ValueField *want,
+			 const Mv__ValueField *have)
+{
+	char ours[64], theirs[64];
+
+	if (!same_default(want, have))
+		differ(b, "field %s: its default value is %s, on the target %s", field,
+		       default_text(want, ours, sizeof(ours)), default_text(have, theirs, sizeof(theirs)));
+}
+
 static void diff_flag(struct buf *b, const char *field, const char *what, bool want, bool have)
 {
 	if (want != have)
@@ -209,8 +251,7 @@ static void diff_field(struct buf *b, const Mv__CollectionSchema *ws, const Mv__
 	diff_flag(b, want->name, "autoID", want->auto_id || (want->is_primary_key && ws->auto_id),
 		  have->auto_id || (have->is_primary_key && hs->auto_id));
 	diff_params(b, want, have);
-	if (!same_default(want->default_value, have->default_value))
-		differ(b, "field %s: another default value on the target", want->name);
+	diff_default(b, want->name, want->default_value, have->default_value);
 }
 
 static const Mv__FieldSchema *user_field(const Mv__CollectionSchema *s, const char *name)
@@ -240,13 +281,14 @@ static void diff_functions(struct buf *b, const Mv__CollectionSchema *want, cons
 	}
 }
 
-void ddl_schema_diff(const Mv__CollectionSchema *want, int shards, bool by_name,
-		     const Mv__DescribeCollectionResponse *have, struct buf *ret)
+void ddl_schema_diff(const struct schema_want *w, const Mv__DescribeCollectionResponse *have,
+		     size_t have_partitions, struct buf *ret)
 {
+	const Mv__CollectionSchema *want = w->schema;
 	const Mv__CollectionSchema *s = have->schema;
 
-	if (!by_name && (size_t)shards != have->n_virtual_channel_names)
-		differ(ret, "%d shards, on the target %zu", shards, have->n_virtual_channel_names);
+	if (!w->by_name && (size_t)w->shards != have->n_virtual_channel_names)
+		differ(ret, "%d shards, on the target %zu", w->shards, have->n_virtual_channel_names);
 	if (want->enable_dynamic_field != s->enable_dynamic_field)
 		differ(ret, "dynamic fields are %s, on the target %s",
 		       want->enable_dynamic_field ? "enabled" : "disabled",
@@ -255,7 +297,7 @@ void ddl_schema_diff(const Mv__CollectionSchema *want, int shards, bool by_name,
 		const Mv__FieldSchema *f = user_field(s, want->fields[i]->name);
 
 		if (f)
-			diff_field(ret, want, want->fields[i], s, f, by_name);
+			diff_field(ret, want, want->fields[i], s, f, w->by_name);
 		else
 			differ(ret, "field %s (%s) is missing on the target", want->fields[i]->name,
 			       TYPE_NAME(want->fields[i]->data_type));
@@ -266,4 +308,8 @@ void ddl_schema_diff(const Mv__CollectionSchema *want, int shards, bool by_name,
 			differ(ret, "field %s (%s) is on the target only", s->fields[i]->name,
 			       TYPE_NAME(s->fields[i]->data_type));
 	diff_functions(ret, want, s);
+	/* reads by key would look into the wrong ones */
+	if (w->key_partitions && w->key_partitions != have_partitions)
+		differ(ret, "its partition key spreads over %zu partitions, on the target over %zu",
+		       w->key_partitions, have_partitions);
 }

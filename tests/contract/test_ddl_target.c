@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The DDL scenario and the probe on a real target: TARGET_URI=http://host:port names one that takes
- * replicated messages (tests/stack), TARGET_LOGIN=user:password its user if it wants one. Without
- * TARGET_URI there is nothing to test.
+ * The DDL scenario and the probe on a real target (tests/stack): TARGET_URI=http://host:port names it,
+ * TARGET_LOGIN=user:password its user if it wants one. It may take replicated messages or be an ordinary
+ * one. Without TARGET_URI there is nothing to test.
  */
 #include "../unit/ddl_kit.h"
 
@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 static struct target_conf target;
+static bool ordinary; /* takes no replicated messages (R28) */
 
 /* As the applier's: a tick to every pchannel of a new collection, else its channels are not watched. */
 static void tick(struct kit *k)
@@ -28,9 +29,14 @@ static void tick(struct kit *k)
 		       "%s", k->err.text);
 }
 
-static struct milvus *connect_target(void)
+static void start(struct kit *k)
 {
-	return milvus_new(&target, 60000, NULL, NULL);
+	kit_init(k, milvus_new(&target, 60000, NULL, NULL));
+	k->ddl.plain = ordinary;
+	if (ordinary)
+		k->ddl.send = NULL;
+	else
+		k->tick = tick;
 }
 
 TEST(every_kind_twice)
@@ -40,8 +46,7 @@ TEST(every_kind_twice)
 
 	snprintf(db, sizeof(db), "ddl_%d", (int)getpid());
 	snprintf(name, sizeof(name), "c_%d", (int)getpid());
-	kit_init(&k, connect_target());
-	k.tick = tick;
+	start(&k);
 	ddl_scenario(&k, db, name);
 	CHECKF(strstr(k.note, "3 replicas"), "%s", k.note);
 	kit_done(&k);
@@ -54,8 +59,7 @@ TEST(partition_key_and_index_from_effective_parameters)
 	struct kit k;
 
 	snprintf(name, sizeof(name), "k_%d", (int)getpid());
-	kit_init(&k, connect_target());
-	k.tick = tick;
+	start(&k);
 	d = kit_collection(&k, "", name);
 	d->collection->schema->fields[2]->is_partition_key = true;
 	d->n_partitions = 0;
@@ -87,8 +91,7 @@ TEST(load_without_index_is_refused)
 	struct kit k;
 
 	snprintf(name, sizeof(name), "l_%d", (int)getpid());
-	kit_init(&k, connect_target());
-	k.tick = tick;
+	start(&k);
 	kit_twice(&k, KIND_CREATE_COLLECTION, KIT_ID, kit_collection(&k, "", name));
 	CHECK_INT(kit_apply(&k, KIND_LOAD, KIT_ID, kit_load(&k, "", 1), false), -ERR_TARGET_REFUSED);
 	CHECKF(strstr(k.err.text, "700"), "%s", k.err.text);
@@ -104,8 +107,7 @@ TEST(names_swapped_in_one_cut)
 
 	snprintf(a, sizeof(a), "sa_%d", (int)getpid());
 	snprintf(b, sizeof(b), "sb_%d", (int)getpid());
-	kit_init(&k, connect_target());
-	k.tick = tick;
+	start(&k);
 	kit_twice(&k, KIND_CREATE_COLLECTION, KIT_ID, kit_collection(&k, "", a));
 	kit_twice(&k, KIND_CREATE_COLLECTION, KIT_ID + 1, kit_collection(&k, "", b));
 	ida = kit_describe(&k, "", a)->collection_id;
@@ -134,8 +136,7 @@ TEST(a_rename_to_another_database)
 
 	snprintf(db, sizeof(db), "rdb_%d", (int)getpid());
 	snprintf(name, sizeof(name), "r_%d", (int)getpid());
-	kit_init(&k, connect_target());
-	k.tick = tick;
+	start(&k);
 	kit_twice(&k, KIND_CREATE_COLLECTION, KIT_ID, kit_collection(&k, "", name));
 	kit_twice(&k, KIND_CREATE_ALIAS, KIT_ID, kit_alias(&k, "", name, "ral"));
 	kit_twice(&k, KIND_RENAME_COLLECTION, KIT_ID, kit_rename(&k, "", name, db, name));
@@ -154,8 +155,7 @@ TEST(what_cannot_be_altered_is_a_note)
 	Jr__Ddl *x;
 
 	snprintf(name, sizeof(name), "n_%d", (int)getpid());
-	kit_init(&k, connect_target());
-	k.tick = tick;
+	start(&k);
 	kit_twice(&k, KIND_CREATE_COLLECTION, KIT_ID, kit_collection(&k, "", name));
 	kit_twice(&k, KIND_CREATE_INDEX, KIT_ID, kit_index(&k, "", "v", "ix"));
 	kit_twice(&k, KIND_ALTER_COLLECTION, KIT_ID, kit_properties(&k, "", none, "collection.ttl.seconds"));
@@ -170,6 +170,23 @@ TEST(what_cannot_be_altered_is_a_note)
 	kit_done(&k);
 }
 
+TEST(R28_an_ordinary_target_makes_no_ids_of_its_own)
+{
+	char name[64];
+	struct kit k;
+	Jr__Ddl *d;
+
+	snprintf(name, sizeof(name), "i_%d", (int)getpid());
+	start(&k);
+	d = kit_collection(&k, "", name);
+	d->collection->schema->auto_id = true;
+	d->collection->schema->fields[0]->auto_id = true;
+	kit_twice(&k, KIND_CREATE_COLLECTION, KIT_ID, d);
+	CHECK_INT(kit_describe(&k, "", name)->schema->fields[0]->auto_id, !ordinary);
+	kit_twice(&k, KIND_DROP_COLLECTION, KIT_ID, kit_ddl(&k, ""));
+	kit_done(&k);
+}
+
 TEST(users_roles_and_privileges)
 {
 	char user[32], role[32];
@@ -177,7 +194,7 @@ TEST(users_roles_and_privileges)
 
 	snprintf(user, sizeof(user), "u_%d", (int)getpid());
 	snprintf(role, sizeof(role), "r_%d", (int)getpid());
-	kit_init(&k, connect_target());
+	start(&k);
 	access_scenario(&k, user, role, "default");
 	kit_twice(&k, KIND_ADD_USER_TO_ROLE, 0, kit_access(&k, user, role)); /* both are gone */
 	CHECKF(strstr(k.note, "not applied to the target"), "%s", k.note);
@@ -193,12 +210,11 @@ TEST(probe_finds_version_door_and_objects)
 	struct kit k;
 
 	snprintf(name, sizeof(name), "p_%d", (int)getpid());
-	kit_init(&k, connect_target());
-	k.tick = tick;
+	start(&k);
 	kit_twice(&k, KIND_CREATE_COLLECTION, KIT_ID, kit_collection(&k, "", name));
 	CHECKF(target_probe(&target, arena, &info, &k.err) == 0, "%s", k.err.text);
 	CHECK(strstr(info.version, "2."));
-	CHECK(info.replicate);
+	CHECK_INT(info.replicate, !ordinary);
 	for (size_t i = 0; i < info.object_count; i++)
 		if (STREQ(info.objects[i].name, name)) {
 			Mv__DescribeCollectionResponse *r = kit_describe(&k, "", name);
@@ -226,7 +242,9 @@ int main(void)
 
 static int run(void)
 {
+	AUTO(arena_free) struct arena *arena = arena_new();
 	const char *uri = getenv("TARGET_URI");
+	struct target_info info;
 	struct err err;
 	bool tls;
 
@@ -241,5 +259,10 @@ static int run(void)
 		printf("Bail out! %s\n", err.text);
 		return 1;
 	}
+	if (target_probe(&target, arena, &info, &err) < 0) {
+		printf("Bail out! %s\n", err.text);
+		return 1;
+	}
+	ordinary = !info.replicate;
 	return run_tests();
 }

@@ -249,8 +249,8 @@ TEST(another_schema_is_refused_in_words)
 		{change_id, "field s: its ID is 110, on the target 102"},
 		{change_param, "field s: max_length is not set, on the target 64"},
 		{change_nullable, "field s: is nullable field, on the target not"},
-		{change_element, "field s: elements are Int64, on the target type 0"},
-		{change_default, "field s: another default value on the target"},
+		{change_element, "field s: elements are Int64, on the target none"},
+		{change_default, "field s: its default value is 1, on the target none"},
 		{change_function, "1 functions, on the target 0"},
 	};
 
@@ -265,6 +265,60 @@ TEST(another_schema_is_refused_in_words)
 		CHECK_INT(fake_count("CreateCollection"), 1);
 		done_with(k);
 	}
+}
+
+TEST(all_differences_are_told_at_once)
+{
+	struct kit *k = with_collection("", "c");
+	Jr__Ddl *d = kit_collection(k, "", "c");
+
+	change_dim(d->collection->schema);
+	change_auto_id(d->collection->schema);
+	change_dynamic(d->collection->schema);
+	change_partition_key(d->collection->schema);
+	d->collection->shards_num = 1;
+	d->partitions[0]->partition_name = (char *)"_default_0";
+	d->partitions[d->n_partitions++] = kit_partition(k, 502, "_default_1");
+	CHECK_INT(kit_try(k, KIND_CREATE_COLLECTION, KIT_ID, d, false), -ERR_TARGET_SCHEMA);
+	CHECKF(strstr(k->err.text,
+		      "1 shards, on the target 2; dynamic fields are disabled, on the target enabled; field "
+		      "id: is autoID, on the target not; field v: dim is 8, on the target 4; field s: is "
+		      "partition key, on the target not; its partition key spreads over 2 partitions, on the "
+		      "target over 1"),
+	       "%s", k->err.text);
+	done_with(k);
+}
+
+TEST(default_values_are_told_as_they_are)
+{
+	struct kit *k = fresh();
+	Jr__Ddl *d = kit_collection(k, "", "c");
+	Mv__ValueField v = MV__VALUE_FIELD__INIT;
+	static const struct {
+		Mv__ValueField v;
+		const char *words;
+	} rows[] = {
+		{{.data_case = MV__VALUE_FIELD__DATA_BOOL_DATA, .bool_data = 1}, "is true,"},
+		{{.data_case = MV__VALUE_FIELD__DATA_INT_DATA, .int_data = -7}, "is -7,"},
+		{{.data_case = MV__VALUE_FIELD__DATA_FLOAT_DATA, .float_data = 0.5F}, "is 0.5,"},
+		{{.data_case = MV__VALUE_FIELD__DATA_DOUBLE_DATA, .double_data = 0.25}, "is 0.25,"},
+		{{.data_case = MV__VALUE_FIELD__DATA_STRING_DATA, .string_data = (char *)"b"}, "is \"b\","},
+	};
+
+	v.data_case = MV__VALUE_FIELD__DATA_STRING_DATA;
+	v.string_data = (char *)"a";
+	d->collection->schema->fields[2]->default_value = &v;
+	CHECK(kit_apply(k, KIND_CREATE_COLLECTION, KIT_ID, d, true) == 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		Mv__ValueField other = rows[i].v;
+
+		other.base = (ProtobufCMessage)PROTOBUF_C_MESSAGE_INIT(&mv__value_field__descriptor);
+		d->collection->schema->fields[2]->default_value = &other;
+		CHECK_INT(kit_try(k, KIND_CREATE_COLLECTION, KIT_ID, d, false), -ERR_TARGET_SCHEMA);
+		CHECKF(strstr(k->err.text, rows[i].words) && strstr(k->err.text, "on the target \"a\""), "%s",
+		       k->err.text);
+	}
+	done_with(k);
 }
 
 TEST(another_number_of_shards_is_another_schema)
