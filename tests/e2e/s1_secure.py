@@ -41,8 +41,8 @@ def test_files_that_are_missing_or_no_use_are_told_at_start(cdc: Cdc) -> None:
     w.refuses_to_start("tlsCertPath", "no certificate", etcd=tls.replace(w.pem("client"), w.key("client")))
     sasl = w.kafka("SASL_SSL", "PLAIN", client="client")
     w.refuses_to_start("ssl.tlsCACert", "No such file", kafka=sasl.replace(w.pem("ca"), "/no/ca.pem"))
-    by_file = sasl.replace("saslPassword:", "saslPasswordFile:")
-    w.refuses_to_start("saslPasswordFile", "cannot read", kafka=by_file)
+    by_file = re.sub("Password: .*", "PasswordFile: /no/pw", sasl)
+    w.refuses_to_start("saslPasswordFile", "cannot read /no/pw", kafka=by_file)
     w.refuses_to_start("passwordFile", "/no/pw", etcd="    enableAuth: true\n    username: x\n    passwordFile: /no/pw\n")
     w.configure()
 
@@ -70,7 +70,7 @@ def test_kafka_with_passwords_and_TLS(cdc: Cdc) -> None:
     w = world(cdc)
     good = {
         KAFKA_SASL: [
-            w.kafka("SASL_PLAINTEXT", "PLAIN").replace("saslPassword:", "saslPasswordFile:"),
+            re.sub("Password: .*", f"PasswordFile: {w.files.path('kafka.password')}", w.kafka("SASL_PLAINTEXT", "PLAIN")),
             w.kafka("SASL_PLAINTEXT", "SCRAM-SHA-256", SCRAM_256),
         ],
         KAFKA_SASL_TLS: [w.kafka("SASL_SSL", "PLAIN"), w.kafka("SASL_SSL", "SCRAM-SHA-512", SCRAM_512)],
@@ -78,8 +78,6 @@ def test_kafka_with_passwords_and_TLS(cdc: Cdc) -> None:
     }
     for at, kafkas in good.items():
         for kafka in kafkas:
-            file = str(w.files.path("kafka.password"))
-            kafka = re.sub("(PasswordFile: ).*", lambda m: m[1] + file, kafka)
             w.run(kafka=kafka, kafka_at=at)
             w.works()
 

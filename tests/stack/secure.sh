@@ -94,6 +94,8 @@ milvus_secure_settings() # PART: lines of milvus_settings
 	local dir
 
 	echo "common.security.authorizationEnabled=$(setting "${1^^}_AUTH" false)"
+	# a Milvus that was restarted sends no ticks and changes no user until its old session has ended
+	[ -z "$(setting SECURE_DIR "")" ] || echo "common.session.ttl=10"
 	if [ "$1" = target ] && [ "$(setting TARGET_TLS 0)" != 0 ]; then
 		dir=$(secure_dir)
 		cat <<-EOF
