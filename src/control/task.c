@@ -168,6 +168,7 @@ static int load(struct tasks *ts, struct err *err)
 
 static void tasks_free(struct tasks *ts)
 {
+	owner_free(ts->owner); /* after the flows: nothing is written to a target that was given up */
 	while (ts->first)
 		task_take_off(ts, ts->first);
 	task_store_close(ts->store);
@@ -178,6 +179,18 @@ static void tasks_free(struct tasks *ts)
 	free(ts);
 }
 DEFINE_AUTO(struct tasks, tasks_free)
+
+/* R32, from the owner's thread: the news reaches every task of that target. */
+static void target_told(void *arg, const char *target_key, const char *reason)
+{
+	struct tasks *ts = arg;
+
+	pthread_mutex_lock(&ts->mutex);
+	for (struct task *t = ts->first; t; t = t->next)
+		if (t->flow && STREQ(t->row.target_key, target_key))
+			flow_block(t->flow, reason);
+	pthread_mutex_unlock(&ts->mutex);
+}
 
 int tasks_open(struct tasks **ret, const struct conf *conf, struct err *err)
 {
@@ -195,6 +208,9 @@ int tasks_open(struct tasks **ret, const struct conf *conf, struct err *err)
 	pthread_condattr_destroy(&attr);
 	if ((rc = task_folder_open(&ts->lock_fd, conf->data_dir, err)) < 0 ||
 	    (rc = task_store_open(&ts->store, path, err)) < 0 || (rc = load(ts, err)) < 0)
+		return rc;
+	if (conf_has_source(conf) &&
+	    (rc = owner_new(&ts->owner, &(struct owner_conf){conf, target_told, ts}, err)) < 0)
 		return rc;
 	pthread_mutex_lock(&ts->mutex);
 	for (struct task *t = ts->first; t; t = t->next)

@@ -258,6 +258,7 @@ int tasks_create(struct tasks *ts, const struct task_spec *spec, char *ret_id, s
 	if (rc == 0) {
 		t->row.state = TASK_READY;
 		t->flow = flow;
+		task_own_target(ts, t, flow);
 		if (ts->stopping)
 			flow_stop(flow);
 		else
@@ -349,6 +350,7 @@ int tasks_delete(struct tasks *ts, const char *id, struct err *err)
 	task_busy_end(ts, t);
 	if (rc == 0) {
 		log_info("task %s: deleted", t->row.id);
+		task_disown_target(ts, t);
 		task_take_off(ts, t);
 	}
 	pthread_mutex_unlock(&ts->mutex);

@@ -64,11 +64,30 @@ static void open_task(struct tasks *ts, struct task *t)
 	}
 	t->open_err = (struct err){0};
 	t->flow = flow;
+	task_own_target(ts, t, flow);
 	if (ts->stopping)
 		flow_stop(flow);
 	else if (ts->started)
 		flow_start(flow);
 	flow_pause(flow, t->row.paused); /* the wish may have changed meanwhile */
+}
+
+void task_own_target(struct tasks *ts, const struct task *t, struct flow *flow)
+{
+	char reason[512] = "";
+
+	if (ts->owner)
+		owner_want(ts->owner, t->row.target_key, reason, sizeof(reason));
+	flow_block(flow, *reason ? reason : NULL);
+}
+
+void task_disown_target(struct tasks *ts, const struct task *t)
+{
+	for (const struct task *other = ts->first; other; other = other->next)
+		if (other != t && STREQ(other->row.target_key, t->row.target_key))
+			return;
+	if (ts->owner)
+		owner_drop(ts->owner, t->row.target_key);
 }
 
 void task_open_flow(struct tasks *ts, struct task *t)

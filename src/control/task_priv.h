@@ -7,6 +7,8 @@
 
 #include <pthread.h>
 
+#include "room.h"
+#include "owner.h"
 #include "task_store.h"
 
 struct task {
@@ -19,6 +21,7 @@ struct task {
 	struct err open_err;
 	bool beyond_repair; /* R16 was tried and did not help */
 	int64_t open_err_ms;
+	struct room room; /* how its journal grows */
 };
 
 struct tasks {
@@ -30,6 +33,7 @@ struct tasks {
 	pthread_mutex_t mutex;
 	pthread_cond_t idle; /* a task is no longer busy */
 	struct task_store *store;
+	struct owner *owner; /* NULL: no source; its pointer is constant after open */
 	struct task *first;
 	int busy;
 	bool started, stopping;
@@ -42,6 +46,9 @@ void task_take_off(struct tasks *ts, struct task *t); /* frees t */
 void task_busy_begin(struct tasks *ts, struct task *t);
 void task_busy_end(struct tasks *ts, struct task *t);
 struct flow_conf task_flow_conf(struct tasks *ts, const struct task_row *r, const char *dir); /* borrows */
+/* R32: before its flow starts. And when the task goes, if it was the last one of its target. */
+void task_own_target(struct tasks *ts, const struct task *t, struct flow *flow);
+void task_disown_target(struct tasks *ts, const struct task *t);
 void task_open_flow(struct tasks *ts, struct task *t); /* gives the mutex up in between */
 void task_mender_end(struct task *t);                  /* t is not busy: its thread works no more */
 /* NULL and NOT_FOUND for a task that is being deleted, too. */

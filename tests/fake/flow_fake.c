@@ -271,6 +271,12 @@ void flow_pause(struct flow *f, bool paused)
 	pthread_mutex_unlock(&fake.mutex);
 }
 
+void flow_block(struct flow *f, const char *reason)
+{
+	(void)f;
+	(void)reason;
+}
+
 void flow_stop(struct flow *f)
 {
 	pthread_mutex_lock(&fake.mutex);

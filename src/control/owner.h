@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * R32: one writer a target. For every target of a task a key in the source's etcd says which daemon writes
+ * to it. A second one that sees the key of another stays away from the target until that is gone; etcd being
+ * away stops nobody. A daemon is its data directory: the file "instance" in it, the host and the path.
+ *
+ * What this cannot see: a daemon with another source, and one that knows the target by another address.
+ */
+#ifndef CDC_CONTROL_OWNER_H
+#define CDC_CONTROL_OWNER_H
+
+#include <cdc/conf.h>
+#include <cdc/err.h>
+
+struct owner;
+
+struct owner_conf {
+	const struct conf *conf; /* with a source; borrowed */
+	/*
+	 * From the owner's thread, without locks: tasks of that target must not write for that reason; NULL:
+	 * they may. Told when it changes.
+	 */
+	void (*tell)(void *arg, const char *target_key, const char *reason);
+	void *arg;
+};
+/* Makes or reads <data_dir>/instance; the directory is locked. Starts a thread. STATE_IO. */
+int owner_new(struct owner **ret, const struct owner_conf *conf, struct err *err);
+/* Ends the thread, which gives the keys up (< 1 s). NULL is fine. */
+void owner_free(struct owner *o);
+/* Any thread. A task writes to that target from now on. *reason (size n): why it must not yet, or "". */
+void owner_want(struct owner *o, const char *target_key, char *reason, size_t n);
+/* Any thread. No task writes to it any more. */
+void owner_drop(struct owner *o, const char *target_key);
+
+#endif
