@@ -7,11 +7,13 @@
 #include <cdc/log.h>
 #include <cdc/wire.h>
 
+#include <errno.h>
 #include <getopt.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <systemd/sd-daemon.h>
 
 #include "control/supervisor.h"
 
@@ -55,10 +57,25 @@ static int exit_code(int code)
 	return code == ERR_LOCKED ? EXIT_LOCKED : 1;
 }
 
+/* The nearest that the system has, for systemctl status. */
+static int system_error(int code)
+{
+	switch (code) {
+	case ERR_CONFIG:
+		return EINVAL;
+	case ERR_LOCKED:
+		return EBUSY;
+	case ERR_JOURNAL_NEWER:
+		return EPROTONOSUPPORT;
+	default:
+		return EIO;
+	}
+}
+
 static void note_to_log(void *arg, const char *file, int line, const char *text)
 {
 	(void)arg;
-	log_info("%s:%d: %s", file, line, text);
+	log_event(CONFIG_NOTE, "%s:%d: %s", file, line, text);
 }
 
 static void note_to_stdout(void *arg, const char *file, int line, const char *text)
@@ -98,7 +115,8 @@ static int run(const char *file)
 	}
 	if (rc == 0)
 		return 0;
-	log_error("%s", err.text);
+	log_event(NOT_STARTED, "%s", err.text);
+	sd_notifyf(0, "STATUS=%s\nERRNO=%d", err.text, system_error(-rc));
 	return exit_code(-rc);
 }
 

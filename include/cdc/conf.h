@@ -106,6 +106,8 @@ struct conf_key {
 };
 extern const struct conf_key conf_keys[];
 extern const size_t conf_key_count;
+/* Names of the keys that differ, "a, b", never their values; *ret is appended to. Returns their number. */
+size_t conf_diff(const struct conf *a, const struct conf *b, struct buf *ret);
 /* The table for people (--help). */
 void conf_help(FILE *f);
 DEFINE_AUTO(struct conf, conf_free)

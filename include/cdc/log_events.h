@@ -72,6 +72,10 @@ EVENT(JOURNAL_LOST, ERROR, "78f6d82486ea4214b5c34e7e77ca4499",
       "not older, or make the task anew.")
 EVENT(RELOADED, INFO, "1dcd327f761e47cbbb7e8913655c1d15", "The configuration was looked at again",
       "The log level was taken over; other changes need a restart and are named in the message.")
+EVENT(RELOAD_FAILED, ERROR, "e862bbf05dbb47c8b3bad0142229253b", "The configuration was not taken over",
+      "The file that was to be read again is wrong, as the message says; everything goes on with the "
+      "configuration of the start. Correct it, check it with milvus-cdc --config FILE --check-config, and "
+      "reload again. A start with it as it is would fail.")
 EVENT(CONFIG_NOTE, INFO, "9672be1a7fed4bb9a92fa271dbc52933", "A remark about the configuration",
       "A key is accepted and has no effect, or stands for another one.")
 EVENT(INTERNAL, ERROR, "c44a66f4cf2543469cbe4f50bdbcda98", "Something that must not happen",

@@ -83,8 +83,11 @@ int tasks_positions(struct tasks *ts, const char *id, struct arena *arena, struc
 
 struct tasks_summary {
 	int total, running, paused, initial, retrying, held;
-	int64_t lag_ms;    /* the greatest of the running tasks */
-	int64_t silent_ms; /* the longest silence of a thread of a flow */
+	int flowing, resting;  /* running, paused, and nothing is wrong with them */
+	int64_t lag_ms;        /* the greatest of the running tasks */
+	int64_t silent_ms;     /* the longest silence of a thread of a flow */
+	int64_t journal_bytes; /* of all tasks */
+	int64_t room_ms;       /* until the disk or a journal.maxSize is full if nothing is removed; -1: far */
 	bool source, stopping;
 	char reason[256]; /* of the first task that is not ok: "id: reason" */
 };

@@ -66,4 +66,12 @@ void crash_point(const char *name);
 #define CRASH_POINT(name) ((void)0)
 #endif
 
+/* The same for the watchdog: with CDC_HANG=name[:N] a thread stays for ever at its Nth (1st) passing. */
+#ifdef CDC_TEST
+void hang_point(const char *name);
+#define HANG_POINT(name) hang_point(name)
+#else
+#define HANG_POINT(name) ((void)0)
+#endif
+
 #endif

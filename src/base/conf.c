@@ -376,12 +376,24 @@ static int check_kafka(struct loader *l)
 			 "sourceConfig.kafka.ssl.tlsKey");
 }
 
+/* A service has a folder of its own (systemd.exec: StateDirectory=); of several it is the first. */
+static void default_data_dir(struct loader *l)
+{
+	const char *dirs = getenv("STATE_DIRECTORY");
+
+	if (!dirs || dirs[0] != '/' || set_by(l, "dataDir"))
+		return;
+	free(l->conf->data_dir);
+	l->conf->data_dir = xasprintf("%.*s", (int)strcspn(dirs, ":"), dirs);
+}
+
 /* What one key alone cannot tell. */
 static int check(struct loader *l)
 {
 	struct conf *c = l->conf;
 	int rc;
 
+	default_data_dir(l);
 	if (!conf_value_endpoint(c->address))
 		return refuse(l, set_by(l, "address"), "address", "must be host:port, e.g. 127.0.0.1:8444");
 	if (c->data_dir[0] != '/')

@@ -323,16 +323,36 @@ void worker_health(const struct worker *w, struct health *ret)
 }
 
 #ifdef CDC_TEST
+/* Is want "name:N" and this the Nth passing of name, or a later one? Without N: the first. */
+static bool point_reached(const char *want, const char *name, atomic_int *hits)
+{
+	const char *colon;
+	size_t n;
+
+	if (!want)
+		return false;
+	colon = strchr(want, ':');
+	n = colon ? (size_t)(colon - want) : strlen(want);
+	if (strncmp(want, name, n) != 0 || name[n])
+		return false;
+	return atomic_fetch_add(hits, 1) + 1 >= (colon ? atoi(colon + 1) : 1);
+}
+
 void crash_point(const char *name)
 {
 	static atomic_int hits;
-	const char *want = getenv("CDC_CRASH"), *colon;
 
-	if (!want || !(colon = strchr(want, ':')))
-		return;
-	if (strncmp(want, name, (size_t)(colon - want)) != 0 || name[colon - want])
-		return;
-	if (atomic_fetch_add(&hits, 1) + 1 >= atoi(colon + 1))
+	if (point_reached(getenv("CDC_CRASH"), name, &hits))
 		kill(getpid(), SIGKILL);
+}
+
+void hang_point(const char *name)
+{
+	static atomic_int hits, taken;
+
+	if (!point_reached(getenv("CDC_HANG"), name, &hits) || atomic_exchange(&taken, 1))
+		return; /* one thread hangs, all others go on */
+	for (;;)
+		pause();
 }
 #endif

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "api.h"
+#include "status_line.h"
 #include "supervisor.h"
 
 #define TICK_MS 1000
@@ -55,20 +56,7 @@ static void tell_status(const struct tasks_summary *s)
 {
 	AUTO_BUF struct buf b = {0};
 
-	if (!s->source)
-		buf_adds(&b, "no source configured; ");
-	buf_addf(&b, "%d task%s", s->total, s->total == 1 ? "" : "s");
-	if (s->total)
-		buf_addf(&b, ": %d running, %d paused", s->running, s->paused);
-	if (s->initial)
-		buf_addf(&b, ", %d starting", s->initial);
-	if (s->running)
-		buf_addf(&b, ", lag %.1f s", (double)s->lag_ms / 1000);
-	if (s->held || s->retrying)
-		buf_addf(&b, "; %d held, %d retrying; %s", s->held, s->retrying, s->reason);
-	for (size_t i = 0; i < b.len; i++)
-		if (b.data[i] == '\n')
-			b.data[i] = ' '; /* a newline would begin another assignment */
+	status_line(&b, s);
 	sd_notifyf(0, "STATUS=%s", (const char *)b.data);
 }
 
@@ -81,8 +69,9 @@ static void tick(struct supervisor *s)
 	tasks_summary(s->tasks, &sum);
 	stuck = sum.silent_ms >= SILENT_MS;
 	if (stuck && !s->stuck)
-		log_error("a worker gave no sign of life for %lld ms: the watchdog is not fed until it does",
-			  (long long)sum.silent_ms);
+		log_event(WORKER_STUCK,
+			  "a worker gave no sign of life for %.1f s: the watchdog is not fed until it does",
+			  (double)sum.silent_ms / 1000);
 	s->stuck = stuck;
 	if (s->watchdog && !stuck)
 		sd_notify(0, "WATCHDOG=1");
@@ -96,6 +85,34 @@ static void tick(struct supervisor *s)
 	}
 }
 
+/*
+ * SIGHUP. The configuration in use is shared by all threads and stays as it is; only the log level, which
+ * is no part of what they do, is taken over.
+ */
+static void reload(struct supervisor *s)
+{
+	AUTO(conf_free) struct conf *conf = NULL;
+	AUTO_BUF struct buf changed = {0};
+	struct err err = {0};
+
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_mono_ms() * 1000);
+	if (conf_load(&conf, s->conf->file, NULL, NULL, &err) < 0) {
+		log_event(RELOAD_FAILED, "%s; the configuration in use stays", err.text);
+	} else {
+		log_level_set((enum log_level)conf->log_level);
+		conf->log_level = s->conf->log_level; /* nothing to restart for */
+		if (conf_diff(s->conf, conf, &changed))
+			log_event(RELOADED,
+				  "%s was read again; changed since the start, and needing a restart: %s",
+				  s->conf->file, (const char *)changed.data);
+		else
+			log_event(RELOADED, "%s was read again; nothing in it needs a restart",
+				  s->conf->file);
+	}
+	s->status_ms = 0;
+	sd_notify(0, "READY=1");
+}
+
 /* 1: stop. */
 static int take_signal(struct supervisor *s)
 {
@@ -104,10 +121,10 @@ static int take_signal(struct supervisor *s)
 	if (read(s->signals, &si, sizeof(si)) != (ssize_t)sizeof(si))
 		return 0;
 	if (si.ssi_signo == SIGHUP) {
-		log_info("SIGHUP: nothing is reloaded while running, restart to use a changed configuration");
+		reload(s);
 		return 0;
 	}
-	log_info("stopping (signal %u)", si.ssi_signo);
+	log_debug("signal %u from process %u", si.ssi_signo, si.ssi_pid);
 	return 1;
 }
 
@@ -120,6 +137,18 @@ static void loop(struct supervisor *s)
 		if (poll(&p, 1, TICK_MS) > 0 && take_signal(s))
 			return;
 	}
+}
+
+static void tell_no_source(const struct conf *c)
+{
+	bool etcd = c->source.etcd.address[0] != NULL, kafka = c->source.kafka.address != NULL;
+
+	log_event(NO_SOURCE, "no source is configured: %s%s%s not set in %s; no task can be made until then",
+		  etcd ? "" : "sourceConfig.etcd.address", etcd || kafka ? "" : " and ",
+		  kafka  ? "is"
+		  : etcd ? "sourceConfig.kafka.address is"
+			 : "sourceConfig.kafka.address are",
+		  c->file);
 }
 
 static int start(struct supervisor *s, struct err *err)
@@ -137,9 +166,9 @@ static int start(struct supervisor *s, struct err *err)
 		return rc;
 	tasks_start(s->tasks);
 	if (!conf_has_source(s->conf))
-		log_warning("no source configured in %s: create will answer 503", s->conf->file);
-	log_info("milvus-cdc %s: API on port %d, data in %s", CDC_VERSION, api_port(s->api),
-		 s->conf->data_dir);
+		tell_no_source(s->conf);
+	log_event(STARTED, "milvus-cdc %s: API on port %d, data in %s", CDC_VERSION, api_port(s->api),
+		  s->conf->data_dir);
 	sd_notify(0, "READY=1");
 	return 0;
 }
@@ -152,7 +181,7 @@ static void stop(struct supervisor *s)
 {
 	bool quiet = true;
 
-	sd_notify(0, "STOPPING=1\nSTATUS=stopping");
+	sd_notify(0, "STOPPING=1");
 	if (s->tasks) {
 		tasks_stop(s->tasks);
 		quiet = tasks_drain(s->tasks, DRAIN_MS);
@@ -161,21 +190,38 @@ static void stop(struct supervisor *s)
 		tasks_close(s->tasks);
 	}
 	if (!quiet) {
-		log_warning("stopped with a request in progress, the next start finishes or undoes it");
+		log_event(STOPPED,
+			  "stopped with a request in progress, the next start finishes or undoes it");
 		_exit(0);
 	}
 	close(s->signals);
 }
 
+/* How things were at the end is told with structured fields, for who looks for it later. */
+static void tell_stopped(const struct tasks_summary *last)
+{
+	AUTO_BUF struct buf b = {0};
+	char lag[32];
+
+	snprintf(lag, sizeof(lag), "%lld", (long long)last->lag_ms);
+	log_scope("lag_ms", lag);
+	status_line(&b, last);
+	log_event(STOPPED, "stopped; at last: %s", (const char *)b.data);
+	log_scope("lag_ms", NULL);
+}
+
 int supervisor_run(const struct conf *conf, struct err *err)
 {
 	struct supervisor s = {.conf = conf, .signals = -1};
+	struct tasks_summary last;
 	int rc = start(&s, err);
 
-	if (rc == 0)
+	if (rc == 0) {
 		loop(&s);
+		tasks_summary(s.tasks, &last);
+	}
 	stop(&s);
 	if (rc == 0)
-		log_info("stopped");
+		tell_stopped(&last);
 	return rc;
 }

@@ -2,6 +2,7 @@
 /* What others see of the tasks: copies made under the mutex, which is held for no I/O. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/statvfs.h>
 
 #include "task_priv.h"
 
@@ -113,7 +114,26 @@ int tasks_positions(struct tasks *ts, const char *id, struct arena *arena, struc
 	return (int)n;
 }
 
-static void count(struct task *t, struct tasks_summary *s)
+/* The journals grow side by side on one disk, each up to a limit of its own. */
+struct growth {
+	int64_t now_ms, max_size;
+	double rate;
+};
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+	return a == ROOM_UNKNOWN || (b != ROOM_UNKNOWN && b < a) ? b : a;
+}
+
+static void count_journal(struct task *t, int64_t bytes, struct growth *g, struct tasks_summary *s)
+{
+	room_sample(&t->room, g->now_ms, bytes);
+	g->rate += t->room.rate;
+	s->journal_bytes += bytes;
+	s->room_ms = sooner(s->room_ms, room_ms(t->room.rate, g->max_size - bytes));
+}
+
+static void count(struct task *t, struct growth *g, struct tasks_summary *s)
 {
 	struct flow_status f = {0};
 	struct health h;
@@ -130,21 +150,30 @@ static void count(struct task *t, struct tasks_summary *s)
 			s->silent_ms = f.applier_silent_ms;
 		if (state_of(t) == TASK_RUNNING && f.lag_ms > s->lag_ms)
 			s->lag_ms = f.lag_ms;
+		count_journal(t, f.journal_bytes, g, s);
 	}
 	health_of(t, &f, &h);
 	s->retrying += h.status == HEALTH_RETRYING;
 	s->held += h.status == HEALTH_HELD;
+	s->flowing += h.status == HEALTH_OK && state_of(t) == TASK_RUNNING;
+	s->resting += h.status == HEALTH_OK && state_of(t) == TASK_PAUSED;
 	if (h.status != HEALTH_OK && !s->reason[0])
 		snprintf(s->reason, sizeof(s->reason), "%.128s: %.100s", t->row.id, h.reason);
 }
 
 void tasks_summary(struct tasks *ts, struct tasks_summary *ret)
 {
-	*ret = (struct tasks_summary){.source = conf_has_source(ts->conf)};
+	struct growth g = {.now_ms = clock_mono_ms(), .max_size = ts->conf->journal.max_size};
+	struct statvfs disk;
+
+	*ret = (struct tasks_summary){.source = conf_has_source(ts->conf), .room_ms = ROOM_UNKNOWN};
 	pthread_mutex_lock(&ts->mutex);
 	ret->stopping = ts->stopping;
 	for (struct task *t = ts->first; t; t = t->next)
 		if (t->row.state != TASK_DELETING)
-			count(t, ret);
+			count(t, &g, ret);
 	pthread_mutex_unlock(&ts->mutex);
+	if (statvfs(ts->conf->data_dir, &disk) == 0)
+		ret->room_ms =
+			sooner(ret->room_ms, room_ms(g.rate, (int64_t)(disk.f_bavail * disk.f_frsize)));
 }

@@ -514,8 +514,10 @@ static int step(struct applier *a, struct err *err)
 int applier_step(void *applier, struct err *err)
 {
 	struct applier *a = applier;
-	int rc = step(a, err);
+	int rc;
 
+	HANG_POINT("applier_step");
+	rc = step(a, err);
 	/* R22: a task that waits for an operator, with nothing in doubt, does not hold its neighbours back */
 	if (rc < 0 && err_policy(err->code) != ERR_RETRY && !in_doubt(a) && !a->tick_due)
 		gate_deactivate(a->gate);

@@ -11,6 +11,8 @@
  */
 #include "catalog_priv.h"
 
+#include <cdc/worker.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -314,6 +316,7 @@ int catalog_fence(struct catalog *c, cdc_ts watermark, struct err *err)
 	bool again;
 	int rc;
 
+	HANG_POINT("catalog_fence");
 	known_bury(c);
 	do { /* ends with the deadline at the latest */
 		again = false;

@@ -43,12 +43,20 @@ static int step(void *arg, struct err *err)
 	return 1;
 }
 
+/* Not the sink's: that is the applier's sign of life, which a flush of ours must not give (R33). */
+static bool stopping(void *arg)
+{
+	const struct flusher *f = arg;
+
+	return worker_stopping(f->worker);
+}
+
 struct flusher *flusher_new(const struct sink_conf *conf)
 {
 	struct flusher *f = xcalloc(1, sizeof(*f));
 
 	pthread_mutex_init(&f->mutex, NULL);
-	f->milvus = milvus_new(conf->target, conf->request_timeout_ms, conf->poll, conf->poll_arg);
+	f->milvus = milvus_new(conf->target, conf->request_timeout_ms, stopping, f);
 	f->worker =
 		worker_new(&(struct worker_conf){.name = "flusher", .step = step, .arg = f, .idle_ms = 1000});
 	worker_start(f->worker);

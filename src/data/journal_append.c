@@ -239,6 +239,7 @@ static int transact(struct journal *j, struct cut *cuts, size_t n, bool sync, st
 	if (rc == 0)
 		rc = write_head(j, h, positions, err);
 	CRASH_POINT("journal_written");
+	HANG_POINT("journal_written");
 	if (rc == 0)
 		rc = step(j, j->w.commit, SQLITE_OK, err);
 	if (rc < 0) {

@@ -3,6 +3,7 @@
 #include "lane.h"
 
 #include <cdc/log.h>
+#include <cdc/worker.h>
 
 #include <pthread.h>
 #include <signal.h>
@@ -75,6 +76,7 @@ static int send_job(struct lane *l, struct lane_job *job)
 	size_t i = 0, n;
 	int rc;
 
+	HANG_POINT("lane");
 	while (i < job->count) {
 		const struct out_message *const *m = job->messages + i;
 		size_t bytes = m[0]->size;

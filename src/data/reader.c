@@ -211,6 +211,7 @@ int reader_step(void *reader, struct err *err)
 	struct reader *r = reader;
 	int rc;
 
+	HANG_POINT("reader_step");
 	if ((rc = trim(r, err)) < 0)
 		return rc;
 	if (r->has_pending)

@@ -5,6 +5,8 @@
  */
 #include "upsert_lanes.h"
 
+#include <cdc/worker.h>
+
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -41,8 +43,10 @@ static void send_one(struct lane *lane, const struct upsert_request *r)
 	struct milvus_status st;
 	struct upsert_no *no;
 	struct err err;
-	int rc = milvus_change_rows(lane->milvus, r, &st, &err);
+	int rc;
 
+	HANG_POINT("lane");
+	rc = milvus_change_rows(lane->milvus, r, &st, &err);
 	pthread_mutex_lock(&l->mutex);
 	if (rc == -ERR_TARGET_REFUSED) {
 		no = &l->refused[l->refused_count++];
