@@ -34,8 +34,12 @@ static int join_one(struct reader *r, const struct catalog_join *join, struct er
 		 * moment ago and not read yet: the earlier start serves both. */
 		if (!ch->assigned && mq_id_cmp(pos.next, ch->cutter.at.next) < 0 && !ch->cutter.at.guard.set)
 			ch->cutter.at.next = pos.next;
+		if (!ch->closed)
+			return 0;
+		/* nobody waited for its ticks: they may be below the watermark that is being closed */
 		ch->closed = false;
-		return 0;
+		ch->tick_moved_ms = r->clock_ms();
+		return 1;
 	}
 	i = merger_join(&r->merger, &pos, true);
 	if (i < 0)

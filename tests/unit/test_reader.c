@@ -190,6 +190,29 @@ TEST(R5_a_silent_ending_pchannel_does_not_stall_the_rest)
 	rig_done(g);
 }
 
+TEST(R5_a_closed_pchannel_that_gets_a_new_collection_is_waited_for)
+{
+	struct rig *g = rig_new();
+
+	rig_create(g, 100, "a", T(-500), "dml_0", NULL);
+	rig_create(g, 200, "b", T(-400), "dml_1", NULL);
+	rig_tick_all(g, T(0));
+	rig_start(g);
+	rig_put(g, rig_find(g, 100), STATE_DROPPING); /* silent: closed, but its drop is not derived yet */
+	rig_tick(g, "dml_1", T(20));
+	rig_run(g, T(20));
+	rig_create(g, 300, "c", T(30), "dml_0", NULL);
+	rig_tick(g, "dml_1", T(40)); /* dml_0 is behind: what it brings up to here is not read yet */
+	rig_steps(g, 10);
+	CHECKF(g->r->prev < T(30), "cut up to %lld without the new collection's pchannel",
+	       (long long)(g->r->prev - T(0)));
+	rig_insert(g, 300, 0, T(35));
+	rig_tick_all(g, T(40));
+	rig_run(g, T(40));
+	rig_journal_is(g, T(20), "create collection c@30, insert c@35");
+	rig_done(g);
+}
+
 TEST(R5_no_drop_is_derived_inside_a_backlog)
 {
 	struct rig *g = rig_new();
