@@ -20,7 +20,7 @@ static struct {
 static void setup(size_t partitions, bool strings, bool keyed)
 {
 	memset(&fx, 0, sizeof(fx));
-	fake_rows.count = fake_rows.requests = 0;
+	memset(&fake_rows, 0, sizeof(fake_rows));
 	fx.arena = arena_new();
 	for (int i = 0; i < 4; i++)
 		fx.partitions[i] = (struct partition_pair){91 + i, 9001 + i, pname[i], i == 3};
@@ -46,6 +46,7 @@ static void send(struct upsert_request *const *r, size_t n)
 
 		upsert_write(r[n - 1 - i], &b);
 		fake_rows_apply(b.data, b.len, r[n - 1 - i]->is_delete, fx.schema.keyed);
+		CHECKF(!*fake_rows.fault, "%s", fake_rows.fault);
 	}
 }
 
