@@ -171,8 +171,11 @@ int task_store_open(struct task_store **ret, const char *path, struct err *err)
 	if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX, NULL) != SQLITE_OK)
 		return fail(s, "cannot be opened", err);
 	sqlite3_busy_timeout(s->db, 1000);
-	if ((rc = check_version(s, &version, err)) < 0) /* before anything is changed */
+	/* before anything is changed: closing would move what a newer version left in the write-ahead log */
+	sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	if ((rc = check_version(s, &version, err)) < 0)
 		return rc;
+	sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
 	if ((rc = run(s,
 		      "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
 		      "PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF",

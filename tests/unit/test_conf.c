@@ -351,6 +351,42 @@ TEST(help_names_every_key_and_no_line_twice)
 	free(text);
 }
 
+TEST(a_service_keeps_its_data_in_its_own_folder_unless_configured)
+{
+	struct conf *c = NULL;
+
+	setenv("STATE_DIRECTORY", "/var/lib/milvus-cdc-b:/var/lib/more", 1);
+	CHECK_INT(load(&c, "maxTaskNum: 3\n"), 0);
+	CHECK_STR(c->data_dir, "/var/lib/milvus-cdc-b");
+	conf_free(TAKE(c));
+	CHECK_INT(load(&c, "dataDir: /srv/cdc\n"), 0);
+	CHECK_STR(c->data_dir, "/srv/cdc");
+	conf_free(TAKE(c));
+	unsetenv("STATE_DIRECTORY");
+	CHECK_INT(load(&c, "maxTaskNum: 3\n"), 0);
+	CHECK_STR(c->data_dir, "/var/lib/milvus-cdc");
+	conf_free(c);
+}
+
+TEST(differences_are_told_by_key_and_never_by_value)
+{
+	struct conf *a = NULL, *b = NULL;
+	AUTO_BUF struct buf diff = {0};
+
+	CHECK_INT(load(&a, "maxTaskNum: 3\nsourceConfig:\n  etcd:\n    address: [\"h:1\"]\n"), 0);
+	CHECK_INT(load(&b, "maxTaskNum: 3\nsourceConfig:\n  etcd:\n    address: [\"h:1\"]\n"), 0);
+	CHECK_INT(conf_diff(a, b, &diff), 0);
+	conf_free(TAKE(b));
+	CHECK_INT(load(&b, "journal:\n  keep: 2h\nsourceConfig:\n  etcd:\n    address: [\"h:1\", \"h:2\"]\n"
+			   "    password: s3cr3t\n    enableTLS: true\n"),
+		  0);
+	CHECK_INT(conf_diff(a, b, &diff), 5);
+	CHECK_STR((char *)diff.data, "maxTaskNum, sourceConfig.etcd.address, sourceConfig.etcd.password, "
+				     "sourceConfig.etcd.enableTLS, journal.keep");
+	conf_free(a);
+	conf_free(b);
+}
+
 TEST(host_and_port_are_split)
 {
 	char *host;
