@@ -96,6 +96,21 @@ static int entry_index(struct ddl *d, const Mv__IndexInfo **ret, struct err *err
 	return 0;
 }
 
+/*
+ * What a request for the index has to say. Without the user's words it is an index of a scalar that was
+ * asked for without any, or one that a 2.2 or older made: then a vector's effective ones name its metric.
+ */
+static size_t request_params(const Mv__IndexInfo *index, Mv__KeyValuePair ***ret)
+{
+	*ret = index->user_index_params;
+	for (size_t i = 0; !index->n_user_index_params && i < index->n_index_params; i++)
+		if (STREQ(index->index_params[i]->key, "metric_type")) {
+			*ret = index->index_params;
+			return index->n_index_params;
+		}
+	return index->n_user_index_params;
+}
+
 /* Is the index there? 1, 0 no and nothing is in its way, TARGET_REFUSED another one is. */
 static int compare_index(struct ddl *d, const Mv__IndexInfo *want, Mv__KeyValuePair **params, size_t n,
 			 const Mv__DescribeIndexResponse *have, struct err *err)
@@ -134,8 +149,7 @@ int ddl_create_index(struct ddl *d, struct err *err)
 
 	if ((rc = entry_index(d, &index, err)) < 0 || (rc = ddl_need(d, err)) < 0)
 		return rc;
-	params = index->n_user_index_params ? index->user_index_params : index->index_params;
-	n = index->n_user_index_params ? index->n_user_index_params : index->n_index_params;
+	n = request_params(index, &params);
 	if ((rc = milvus_describe_index(d->milvus, d->twin->db, d->twin->name, d->arena, &have, err)) < 0 ||
 	    (rc = compare_index(d, index, params, n, have, err)) < 0)
 		return rc;
@@ -218,8 +232,7 @@ int ddl_alter_index(struct ddl *d, struct err *err)
 		return rc;
 	if (found != DDL_OURS)
 		return 0;
-	params = index->n_user_index_params ? index->user_index_params : index->index_params;
-	n = index->n_user_index_params ? index->n_user_index_params : index->n_index_params;
+	n = request_params(index, &params);
 	if ((rc = milvus_describe_index(d->milvus, d->twin->db, d->twin->name, d->arena, &have, err)) < 0)
 		return rc;
 	for (size_t i = 0; i < have->n_index_descriptions; i++)

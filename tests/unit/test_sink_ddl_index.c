@@ -47,10 +47,30 @@ TEST(an_index_is_made_of_what_the_user_gave)
 	x = &fake_find("", "c")->indexes[0];
 	CHECK_INT(x->request->n_extra_params, 3);
 	CHECK_STR(x->request->extra_params[2]->value, "{\"M\":8,\"efConstruction\":64}");
-	d = kit_index(k, "", "s", "scalar");
+	done_with(k);
+}
+
+TEST(an_index_of_an_old_server_is_made_of_what_is_in_effect)
+{
+	struct kit *k = with_collection("", "c");
+	Jr__Ddl *d = kit_index(k, "", "v", "ix");
+
 	d->index->n_user_index_params = 0;
 	CHECK(kit_apply(k, KIND_CREATE_INDEX, KIT_ID, d, true) == 0);
-	CHECK_INT(fake_find("", "c")->indexes[1].request->n_extra_params, 4);
+	CHECK_INT(fake_find("", "c")->indexes[0].request->n_extra_params, 4);
+	done_with(k);
+}
+
+TEST(a_scalar_index_that_was_asked_for_without_parameters_has_none)
+{
+	struct kit *k = with_collection("", "c");
+	Jr__Ddl *d = kit_index(k, "", "s", "scalar");
+
+	d->index->n_user_index_params = 0;
+	d->index->index_params =
+		kit_kvs(k, &d->index->n_index_params, (const char *[]){"index_type", "STL_SORT", NULL});
+	CHECK(kit_apply(k, KIND_CREATE_INDEX, KIT_ID, d, true) == 0);
+	CHECK_INT(fake_find("", "c")->indexes[0].request->n_extra_params, 0);
 	done_with(k);
 }
 
