@@ -96,13 +96,17 @@ static UNUSED void del_db(struct world *w, int64_t id)
 	fake_etcd_tombstone(w->etcd, key);
 }
 
+/* Property "ttl" of the collections that are put; 0: none. */
+static int world_ttl;
+
 static UNUSED void put_coll(struct world *w, int64_t db, int64_t id, const char *name, cdc_ts ts, int state)
 {
 	Mv__CollectionInfo m = MV__COLLECTION_INFO__INIT;
 	Mv__CollectionSchema s = MV__COLLECTION_SCHEMA__INIT;
 	Mv__KeyDataPair kd[2] = {MV__KEY_DATA_PAIR__INIT, MV__KEY_DATA_PAIR__INIT};
 	Mv__KeyDataPair *start[] = {&kd[1], &kd[0]}; /* Milvus: in any order */
-	char v0[64], v1[64], *v[] = {v0, v1}, *p[] = {(char *)"dml_0", (char *)"dml_1"};
+	Mv__KeyValuePair ttl = MV__KEY_VALUE_PAIR__INIT, *properties[] = {&ttl};
+	char number[16], v0[64], v1[64], *v[] = {v0, v1}, *p[] = {(char *)"dml_0", (char *)"dml_1"};
 	KEY(key, "root-coord/database/collection-info/%lld/%lld", (long long)db, (long long)id);
 
 	snprintf(v0, sizeof(v0), "dml_0_%lldv0", (long long)id);
@@ -123,6 +127,11 @@ static UNUSED void put_coll(struct world *w, int64_t db, int64_t id, const char 
 	m.virtual_channel_names = v;
 	m.physical_channel_names = p;
 	m.start_positions = start;
+	snprintf(number, sizeof(number), "%d", world_ttl);
+	ttl.key = (char *)"ttl";
+	ttl.value = number;
+	m.properties = properties;
+	m.n_properties = world_ttl != 0;
 	put_msg(w, key, &m);
 }
 
