@@ -196,16 +196,33 @@ static int look(struct ddl *d, struct adoption *a, struct err *err)
 	return 0;
 }
 
+/* The entry came again after a later rename: the collection must not be made a second time. */
+static int renamed_since(struct ddl *d, const struct adoption *a, bool *ret, struct err *err)
+{
+	enum ddl_found found;
+	int rc;
+
+	*ret = false;
+	if (!d->twin || (STREQ(d->twin->db, a->db) && STREQ(d->twin->name, a->name)))
+		return 0;
+	if ((rc = ddl_find(d, &found, err)) == 0)
+		*ret = found == DDL_OURS;
+	return rc;
+}
+
 int ddl_create_collection(struct ddl *d, struct err *err)
 {
 	struct adoption a = {.info = d->body->collection};
 	struct target_collection c = {.source_id = d->entry->collection_id};
+	bool renamed;
 	int rc;
 
 	if (!a.info || !a.info->schema || !*a.info->schema->name)
 		return err_set(err, ERR_JOURNAL_BAD,
 			       "journal entry %" PRId64 ": a collection without a schema", d->entry->seq);
 	name_map_collection(d->sink->names, d->body->db_name, a.info->schema->name, &a.db, &a.name);
+	if ((rc = renamed_since(d, &a, &renamed, err)) < 0 || renamed)
+		return rc;
 	a.schema = ddl_target_schema(a.info, a.name, d->sink->plain, d->arena);
 	if ((rc = look(d, &a, err)) < 0 || (!a.have && (rc = create(d, &a, err)) < 0) ||
 	    (rc = milvus_show_partitions(d->milvus, a.db, a.name, d->arena, &a.partitions, err)) < 0 ||

@@ -46,6 +46,18 @@ TEST(R18_a_rename_whose_answer_was_lost_is_done)
 	done_with(k);
 }
 
+TEST(R18_a_creation_told_again_after_a_rename_makes_nothing)
+{
+	struct kit *k = with_collection("", "a");
+
+	CHECK(rename_to(k, KIT_ID, "a", "b") == 0);
+	buf_reset(&fake.log);
+	CHECK(create(k, KIT_ID, "", "a") == 0);
+	CHECK_STR(log_text(), "");
+	CHECK_STR(object_map_find(k->map, KIT_ID)->name, "b");
+	done_with(k);
+}
+
 TEST(R9_two_names_swapped_in_one_cut)
 {
 	struct kit *k = with_collection("", "a");
