@@ -105,7 +105,8 @@ def load(*collections: Collection) -> None:
 def differences(names: list[str], a: Server = source, b: Server = target) -> list[str]:
     """Of these collections ("name" or "db.name"): everything a client can see, every row."""
     only = [n if "." in n else f"default.{n}" for n in names]
-    sides = comparer.Server("source", a.uri, False), comparer.Server("target", b.uri, True)
+    # the names are those of its connections
+    sides = comparer.Server(f"source {a.uri}", a.uri, False), comparer.Server(f"target {b.uri}", b.uri, True)
     lines, found = comparer.attempt(*sides, only, None, False)
     seen = [line for line in lines if ": " in line]
     unread = [line for line in seen if "rows not read" in line]
