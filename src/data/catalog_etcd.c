@@ -218,7 +218,7 @@ static bool settled(const struct catalog *c, const struct coll *k)
 		return false;
 	if (!k->known)
 		return coll_over(c, k);
-	return k->known->state != KNOWN_LIVE && k->info;
+	return k->known->state != KNOWN_LIVE && k->info && !skipped_news(c, k);
 }
 
 static void refresh_dirty(struct catalog *c)

@@ -12,6 +12,8 @@
  */
 #include "catalog_plan_priv.h"
 
+#include <stdio.h>
+
 static bool moved(const struct catalog *c, const struct coll *k)
 {
 	return k->known && k->known->state == KNOWN_LIVE && k->renamed && !coll_over(c, k);
@@ -129,4 +131,41 @@ void plan_moves(struct plan *p)
 			needs_db(p, holder, ts);
 		}
 	}
+}
+
+/* --- what was not wanted --- */
+
+static const char *warning_key(const struct coll *k, char buf[48])
+{
+	snprintf(buf, 48, "warning/renamed/%lld", (long long)k->id);
+	return buf;
+}
+
+static bool looks_wanted(const struct catalog *c, const struct coll *k)
+{
+	return k->known && k->known->state == KNOWN_SKIPPED && k->info && !coll_over(c, k) &&
+	       coll_wanted(c, k);
+}
+
+bool skipped_news(const struct catalog *c, const struct coll *k)
+{
+	char key[48];
+
+	return k->known->state == KNOWN_SKIPPED && looks_wanted(c, k) != kept_has(c, warning_key(k, key));
+}
+
+void plan_skipped(struct plan *p, const struct coll *k)
+{
+	char key[48];
+
+	if (!k->known || !skipped_news(p->c, k))
+		return;
+	if (looks_wanted(p->c, k))
+		warning_set(p->c, warning_key(k, key), p->watermark,
+			    "collection %s.%s was %s.%s when this task saw it first, which it does not "
+			    "replicate: its rows until then are missing, so it is not replicated now either; "
+			    "make a task that starts at the earliest rows for it",
+			    db_name(p->c, k->info->parent), k->info->name, k->known->db, k->known->name);
+	else
+		kept_set(p->c, warning_key(k, key), NULL);
 }

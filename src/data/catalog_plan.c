@@ -227,7 +227,9 @@ static void plan_collection(struct plan *p, struct coll *k)
 		plan_unknown(p, k);
 	else if (k->known->state == KNOWN_LIVE)
 		plan_live(p, k);
-	else if (p->c->revision && !k->info)
+	else
+		plan_skipped(p, k);
+	if (k->known && k->known->state != KNOWN_LIVE && p->c->revision && !k->info)
 		known_set(p->c, k, NULL); /* etcd has forgotten it: so do we */
 }
 

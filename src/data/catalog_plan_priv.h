@@ -98,6 +98,9 @@ void plan_rename(struct plan *p, struct coll *k, enum rank rank, cdc_ts ts);
 /* Databases into which collections move are created, in time. After the creations were found. */
 void plan_moves(struct plan *p);
 
+/* What people are told of a collection that is not wanted for good. */
+void plan_skipped(struct plan *p, const struct coll *k);
+
 /* catalog_alias.c */
 void plan_lost_aliases(struct plan *p); /* of collections whose Drop record is in this cut; after plan_room */
 void plan_aliases(struct plan *p);

@@ -139,6 +139,7 @@ struct coll {
 	bool moving;                  /* scratch: in the chain of renames that is being planned */
 	bool counted, counted_ending; /* what pchans and db were told */
 	bool renamed;                 /* LIVE and called otherwise by etcd */
+	bool hidden;                  /* etcd wrote it again as it was: see hidden_change() */
 	/* dirty set */
 	bool dirty;
 	bool planned; /* looked at since it became dirty; leaves with the commit unless `again` */
@@ -299,6 +300,9 @@ void since_free(struct known *k);
 void since_fill(const struct catalog *c, int64_t id, Jr__KnownCollection *msg, struct arena *arena);
 void since_done(struct catalog *c);
 
+/* catalog_names.c: an unwanted collection has come to have a wanted name, or has it no more: a warning. */
+bool skipped_news(const struct catalog *c, const struct coll *k);
+
 /* catalog_alias.c */
 struct alias *alias_get(struct catalog *c, int64_t db_id, const char *name); /* makes it */
 void aliases_free(struct catalog *c);
@@ -349,6 +353,9 @@ size_t kept_rows(const struct catalog *c, struct arena *arena, struct state_row 
 /* 1: taken, 0: not one of these, -1: cannot be read. */
 int kept_restore(struct catalog *c, const struct state_row *row);
 void kept_free(struct catalog *c);
+/* Warnings of a collection end with its ID, and go with it. */
+#define WARNING_IMPORT "warning/import/"
+#define WARNING_PROPERTIES "warning/properties/"
 void warning_set(struct catalog *c, const char *key, cdc_ts ts, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 

@@ -61,7 +61,8 @@ def describe(name: str, using: str) -> dict[str, Any]:
 
 
 def ids(name: str) -> set[int]:
-    rows = connections._fetch_handler("target").query(name, "id >= 0", ["id"], consistency_level="Eventually", timeout=10)
+    handler = connections._fetch_handler("target")
+    rows = handler.query(name, "id >= 0", ["id"], consistency_level="Eventually", timeout=10)
     return {row["id"] for row in rows}
 
 

@@ -199,6 +199,33 @@ TEST(what_is_replicated_stays_so_under_any_name_and_what_is_not_does_not_begin)
 	CHECK_INT(catalog_fate(w->cat, 100, 101, NULL, NULL), CATALOG_LIVE);
 }
 
+TEST(an_unwanted_collection_that_gets_a_wanted_name_is_a_warning_while_it_has_it)
+{
+	WORLD(w);
+	AUTO(arena_free) struct arena *arena = arena_new();
+	struct catalog_warning *v;
+
+	make_coll(w, 1, 100, "no_a", 50);
+	world_cut(w, 100);
+	CHECK_INT(catalog_warnings(w->cat, arena, &v), 0);
+	coll_again(w, 1, 100, "a", STATE_CREATED);
+	CUT(w, 200, "");
+	world_restart(w);
+	CUT(w, 300, "");
+	CHECK_INT(catalog_warnings(w->cat, arena, &v), 1);
+	CHECK(strstr(v[0].text, "default.a was default.no_a") != NULL);
+	coll_again(w, 1, 100, "no_b", STATE_CREATED);
+	CUT(w, 400, "");
+	CHECK_INT(catalog_warnings(w->cat, arena, &v), 0);
+	coll_again(w, 1, 100, "b", STATE_CREATED);
+	CUT(w, 500, "");
+	CHECK_INT(catalog_warnings(w->cat, arena, &v), 1);
+	forget_coll(w, 1, 100);
+	CUT(w, 600, "");
+	CHECK_INT(catalog_warnings(w->cat, arena, &v), 0);
+	CHECK(!has_row(w, "coll/100") && !has_row(w, "warning/renamed/100"));
+}
+
 /* --- aliases --- */
 
 TEST(aliases_that_exist_at_the_start_are_part_of_the_first_cut)
