@@ -15,7 +15,6 @@
 #include <stdlib.h>
 
 #define IMPORT "import/"
-#define WARNING_OF "warning/import/"
 
 /* States of rootcoord's import task and of datacoord's import job. */
 enum { TASK_PERSISTED = 5, TASK_COMPLETED = 6, JOB_COMPLETED = 5 };
@@ -69,7 +68,7 @@ static void tell(struct catalog *c, const struct import *im, cdc_ts ts, struct a
 		snprintf(rows, sizeof(rows), "%lld row%s", (long long)im->rows,
 			 im->rows == 1 ? " was" : "s were");
 	warning_set(
-		c, arena_printf(arena, WARNING_OF "%lld", (long long)im->collection_id), ts,
+		c, arena_printf(arena, WARNING_IMPORT "%lld", (long long)im->collection_id), ts,
 		"collection %s.%s: %s imported in bulk at the source (import %lld). A bulk import writes "
 		"nothing to the source's message queue, so these rows are not on the target and changes of "
 		"them have no effect there. Import the same files into the target, or copy the collection "
@@ -148,13 +147,13 @@ static void forget_imports(struct catalog *c, struct arena *arena)
 	}
 }
 
-static void forget_warnings(struct catalog *c, struct arena *arena)
+static void forget_warnings(struct catalog *c, const char *prefix, struct arena *arena)
 {
 	struct state_row *rows;
-	size_t n = kept_list(c, WARNING_OF, arena, &rows);
+	size_t n = kept_list(c, prefix, arena, &rows);
 
 	for (size_t i = 0; i < n; i++)
-		if (!live(c, strtoll(rows[i].key + strlen(WARNING_OF), NULL, 10)))
+		if (!live(c, strtoll(rows[i].key + strlen(prefix), NULL, 10)))
 			kept_set(c, rows[i].key, NULL);
 }
 
@@ -162,7 +161,8 @@ void import_plan(struct catalog *c, cdc_ts watermark, bool existed, struct arena
 {
 	bool dirty = c->imports_dirty;
 
-	forget_warnings(c, arena);
+	forget_warnings(c, WARNING_IMPORT, arena);
+	forget_warnings(c, WARNING_PROPERTIES, arena);
 	if (!dirty)
 		return;
 	c->imports_dirty = false;

@@ -328,6 +328,17 @@ static void item_delete(struct catalog *c, enum range range, struct item *it)
 	item_free(it);
 }
 
+/*
+ * Milvus 2.3 writes a change of properties to etcd with the properties before the change; the new ones come
+ * with the next change. Of the first change etcd shows the same value again, with a new revision.
+ */
+static void hidden_change(struct catalog *c, const struct item *it, const struct etcd_kv *kv)
+{
+	if (it->kind == ITEM_COLLECTION && !it->gone && it->revision && it->revision != kv->mod_revision &&
+	    it->size == kv->size && memcmp(it->data, kv->value, kv->size) == 0)
+		coll_get(c, it->id)->hidden = true;
+}
+
 int items_apply(struct catalog *c, enum range range, const struct etcd_range *r, struct err *err)
 {
 	for (size_t i = 0; i < r->kv_count; i++) {
@@ -339,6 +350,7 @@ int items_apply(struct catalog *c, enum range range, const struct etcd_range *r,
 			continue;
 		if (!it)
 			it = item_new(c, range, &key);
+		hidden_change(c, it, kv);
 		it->revision = kv->mod_revision;
 		touch(c, it);
 		if (parse_value(c, it, kv) < 0)

@@ -229,7 +229,7 @@ static void clean_dirty(struct catalog *c)
 			c->dirty[n++] = k;
 			continue;
 		}
-		k->dirty = false;
+		k->dirty = k->hidden = false;
 		coll_leave(c, k);
 	}
 	c->dirty_count = n;

@@ -56,6 +56,19 @@ bool plan_pairs(struct plan *p, Jr__Ddl *ddl, Mv__KeyValuePair *const *was, size
 	return true;
 }
 
+static void warn_hidden(struct plan *p, const struct coll *k)
+{
+	const char *key = arena_printf(p->arena, WARNING_PROPERTIES "%lld", (long long)k->id);
+
+	if (!kept_has(p->c, key))
+		warning_set(
+			p->c, key, p->watermark,
+			"collection %s.%s: its properties were changed at the source, and Milvus 2.3 writes "
+			"those before a change to etcd: the target has the ones before. Set the same "
+			"properties at the source once more, then they are replicated",
+			k->known->db, k->known->name);
+}
+
 bool plan_properties(struct plan *p, struct coll *k, Jr__KnownCollection *m)
 {
 	struct arena_pb pb = arena_pb(p->arena);
@@ -64,6 +77,8 @@ bool plan_properties(struct plan *p, struct coll *k, Jr__KnownCollection *m)
 		mv__collection_info__unpack((ProtobufCAllocator *)&pb, k->info->size, k->info->data);
 	Jr__Ddl *ddl = plan_child(p, k, m);
 
+	if (k->hidden)
+		warn_hidden(p, k);
 	if (!plan_pairs(p, ddl, was->properties, was->n_properties, now->properties, now->n_properties))
 		return false;
 	plan_add(p, KIND_ALTER_COLLECTION, RANK_ALTER_COLLECTION, p->watermark, ddl, 0, 0);

@@ -87,6 +87,27 @@ TEST(properties_of_a_collection_are_told_when_they_differ)
 	CUT(w, 600, "alter collection a#100/-x@600");
 }
 
+TEST(a_change_of_properties_that_etcd_does_not_show_is_a_warning_told_once)
+{
+	WORLD(w);
+	struct catalog_warning *v;
+
+	make_coll(w, 1, 100, "a", 50);
+	put_coll_with(w, 100, "ttl=1");
+	CUT(w, 100, "create collection a#100@50");
+	put_coll_with(w, 100, "ttl=1"); /* 2.3 writes what was before */
+	CUT(w, 200, "");
+	CHECK_INT(catalog_warnings(w->cat, w->arena, &v), 1);
+	CHECK(strstr(v[0].text, "default.a") && v[0].fresh);
+	put_coll_with(w, 100, "ttl=1");
+	CUT(w, 300, "");
+	CHECK_INT(catalog_warnings(w->cat, w->arena, &v), 1);
+	CHECK(!v[0].fresh);
+	world_record(w, 100, 0, 350);
+	CUT(w, 400, "drop collection a#100@350");
+	CHECK_INT(catalog_warnings(w->cat, w->arena, &v), 0);
+}
+
 TEST(properties_of_a_database_are_told_when_they_differ)
 {
 	WORLD(w);
