@@ -240,7 +240,9 @@ class Client:
         m = self.own()
         if not m:
             return False
-        m.server().set_properties({"collection.ttl.seconds": MONTH * self.rnd.randrange(1, 99)})
+        properties = {"collection.ttl.seconds": MONTH * self.rnd.randrange(1, 99)}
+        m.server().set_properties(properties)
+        m.server().set_properties(properties)  # 2.3.5 writes each change to etcd with the next one
         return True
 
     # --- aliases ---------------------------------------------------------------------------------
