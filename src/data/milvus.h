@@ -30,7 +30,8 @@ struct milvus_status {
 	char reason[512];
 };
 
-/* "", NULL and "default" all mean the default database. t: source time of the operation, for base. */
+/* "", NULL and "default" all mean the default database. t: source time of the operation, for
+ * base; 0: the target takes its own. */
 int milvus_connect(struct milvus *m, struct err *err);
 int milvus_version(struct milvus *m, char *ret, size_t n, struct err *err);
 int milvus_create_collection(struct milvus *m, const char *db, const char *name,

@@ -204,6 +204,21 @@ static const char *last_method(void)
 	return strrchr(net.methods[net.at - 1], '/') + 1;
 }
 
+/* The source's clock may be ahead of an ordinary target's: nothing made there may lie in its future. */
+TEST(a_change_without_a_time_is_at_the_targets_own)
+{
+	struct milvus *m = fresh(NULL);
+	Mv__PartitionRequest *p;
+	struct err err;
+
+	will_say(0, 0, "");
+	CHECK_INT(milvus_create_partition(m, "d", "c", "p", 0, NULL, &err), 0);
+	p = mv__partition_request__unpack(NULL, net.request.len, net.request.data);
+	CHECK(p && p->msg_base && !p->msg_base->replicate_info);
+	mv__partition_request__free_unpacked(p, NULL);
+	milvus_free(m);
+}
+
 TEST(every_change_calls_its_rpc_with_its_names)
 {
 	struct milvus *m = fresh(NULL);

@@ -475,7 +475,7 @@ TEST(keys_in_expressions_are_as_the_server_reads_them)
 {
 	static const char *const words[] = {"", "a\"b\\", "new\nline\x7f", "\xe6\x97\xa5"};
 	AUTO(kit_free) struct kit *k = wide = kit_new();
-	AUTO_BUF struct buf b = {0}, base = {0}, list = {0}, ids = {0}, times = {0};
+	AUTO_BUF struct buf b = {0}, list = {0}, ids = {0}, times = {0};
 	struct entry *e;
 
 	setup(1, false, false);
