@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Debian 12 in a container of its own (systemd-nspawn) that shares the host's network, and milvus-cdc in it.
+
+The root is a copy of the cached one; systemd is PID 1 in it. Commands run inside by nsenter. Nothing of the
+host's own systemd is needed or touched.
+"""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from cdc import TARGET, Cdc, until  # tests/e2e/lib
+
+UNIT = "milvus-cdc"
+CONFIG = "/etc/milvus-cdc/cdc.yaml"
+
+
+class Machine:
+    def __init__(self, cached: str, folder: Path) -> None:
+        self.root = folder / "root"
+        self.log = folder / "console.log"
+        subprocess.run(["cp", "-a", "--reflink=auto", cached, str(self.root)], check=True)
+        self.nspawn: subprocess.Popen[bytes] | None = None
+        self.pid = 0
+
+    def boot(self) -> None:
+        name = f"milvus-cdc-{os.getpid()}"
+        spawn = (
+            "mount -t tmpfs tmpfs /run; exec systemd-nspawn -q -D " + shlex.quote(str(self.root))
+            + f" --machine={name} --register=no --keep-unit -b --console=pipe"
+        )
+        self.nspawn = subprocess.Popen(
+            ["unshare", "-m", "--propagation", "private", "sh", "-c", spawn],
+            stdin=subprocess.DEVNULL,
+            stdout=open(self.log, "wb"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.pid = until(self.init, 60, "the container starts")
+        up = ("running", "degraded")
+        until(lambda: self.sh("systemctl is-system-running", fail=False).strip() in up, 60, "systemd is up")
+
+    def init(self) -> int:
+        """PID 1 of the container as the host sees it; 0: not yet."""
+        assert self.nspawn
+        children = Path(f"/proc/{self.nspawn.pid}/task/{self.nspawn.pid}/children").read_text().split()
+        return next((int(c) for c in children if Path(f"/proc/{c}/comm").read_text() == "systemd\n"), 0)
+
+    def sh(self, command: str, fail: bool = True, seconds: float = 120) -> str:
+        """Output of a shell command inside; stdout and stderr together."""
+        run = subprocess.run(
+            ["nsenter", "-t", str(self.pid), "-a", "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
+             "DEBIAN_FRONTEND=noninteractive", "SYSTEMD_COLORS=0", "LC_ALL=C.UTF-8", "SYSTEMD_PAGER=cat"]
+            + [f"{key}={value}" for key, value in os.environ.items() if key.lower().endswith("_proxy")]
+            + ["sh", "-c", command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+        )
+        if fail and run.returncode:
+            raise AssertionError(f"{command}: status {run.returncode}: {run.stdout[-3000:]}")
+        return run.stdout
+
+    def status(self, command: str) -> int:
+        return int(self.sh(f"{{ {command}; }} >/dev/null 2>&1; echo $?").strip())
+
+    def write(self, path: str, text: str) -> None:
+        to = self.root / path.lstrip("/")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_text(text)
+
+    def copy(self, file: Path, to: str) -> None:
+        subprocess.run(["cp", str(file), str(self.root / to.lstrip("/"))], check=True)
+
+    def show(self, prop: str, unit: str = UNIT) -> str:
+        return self.sh(f"systemctl show -P {prop} {unit}").strip()
+
+    def journal(self, *matches: str) -> list[dict[str, Any]]:
+        """Structured entries."""
+        lines = self.sh("journalctl --no-pager -o json " + " ".join(map(shlex.quote, matches)))
+        return [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
+
+    def end(self) -> None:
+        if not self.nspawn:
+            return
+        try:
+            os.kill(self.pid, signal.SIGRTMIN + 4)  # systemd: power off
+            self.nspawn.wait(20)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(self.nspawn.pid, signal.SIGKILL)
+            self.nspawn.wait(20)
+        self.nspawn = None
+
+
+class Service(Cdc):
+    """milvus-cdc as a unit of the machine. The calls of the API are the same as of a plain process."""
+
+    def __init__(self, machine: Machine, folder: Path, unit: str = UNIT, port_offset: int = 0) -> None:
+        self.machine = machine
+        self.unit = unit
+        super().__init__(folder)
+        host, port = self.address.rsplit(":", 1)
+        self.address = f"{host}:{int(port) + port_offset}"
+
+    def configure(self, path: str = CONFIG, more: str = "", etcd: str = "", kafka: str = "") -> None:
+        """Of the whole stack. more: top level; etcd, kafka: lines below these."""
+        root = os.environ["SOURCE_ROOT"]
+
+        def below(text: str) -> str:
+            return "".join(f"    {line}\n" for line in text.splitlines())
+
+        self.machine.write(
+            path,
+            f"address: {self.address}\nsourceConfig:\n  etcd:\n    address: [\"{os.environ['SOURCE_ETCD']}\"]\n"
+            f"    rootPath: {root}\n{below(etcd)}  kafka:\n    address: {os.environ['KAFKA']}\n{below(kafka)}"
+            f"  replicateChan: {root}-replicate-msg\n{more}",
+        )
+
+    def systemctl(self, verb: str, seconds: float = 60) -> str:
+        return self.machine.sh(f"systemctl {verb} {self.unit}", seconds=seconds)
+
+    def start(self) -> None:
+        self.systemctl("start")
+
+    def pid(self) -> int:
+        return int(self.machine.show("MainPID", self.unit))
+
+    def line(self) -> str:
+        """The line of systemctl status."""
+        return self.machine.show("StatusText", self.unit)
+
+    def restarts(self) -> int:
+        return int(self.machine.show("NRestarts", self.unit))
+
+    def tail(self) -> str:
+        return self.machine.sh(f"journalctl --no-pager -n 8 -u {self.unit}", fail=False)
+
+    def the_task(self) -> str:
+        tasks = self.ask("list")[1]["data"]["tasks"]
+        return str(tasks[0]["task_id"]) if tasks else self.create(uri=TARGET)
+
+    def over(self) -> None:
+        """No tasks: the next test begins with a clean service."""
+        for task in self.ask("list")[1]["data"]["tasks"]:
+            self.delete(task["task_id"])
