@@ -3,6 +3,8 @@
  * control.db by SQLite: WAL, synchronous=FULL, one connection that writes and checkpoints. A change
  * is one transaction. Values are always bound, and no error text ever holds one.
  */
+#include <cdc/worker.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -155,9 +157,13 @@ static int migrate(struct task_store *s, int version, struct err *err)
 		return rc;
 	for (; rc == 0 && version < STORE_VERSION; version++)
 		rc = run(s, migrations[version], "cannot make or change its tables", err);
-	if (rc < 0 || (rc = run(s, "COMMIT", "cannot be written", err)) < 0)
+	CRASH_POINT("store_migrating");
+	if (rc < 0 || (rc = run(s, "COMMIT", "cannot be written", err)) < 0) {
 		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
-	return rc;
+		return rc;
+	}
+	CRASH_POINT("store_migrated");
+	return 0;
 }
 
 int task_store_open(struct task_store **ret, const char *path, struct err *err)

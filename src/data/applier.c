@@ -285,6 +285,7 @@ static int send_ddl(struct applier *a, const struct entry *e, cdc_ts *last, stru
 	if (e->collection_id && holds_find(&a->holds, e->collection_id))
 		return 0;
 	rc = a->c.sink_ops->ddl(a->c.sink, e, *last, a->scratch, objects, n, err);
+	CRASH_POINT("ddl_done");
 	if (wait_refusal(a, e, rc, err))
 		return -err->code;
 	if ((rc == -ERR_TARGET_REFUSED || rc == -ERR_TARGET_SCHEMA) && e->collection_id) {

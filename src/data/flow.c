@@ -305,6 +305,7 @@ int flow_open(struct flow **ret, const struct flow_conf *conf, bool paused, stru
 
 	if ((rc = check_store(f, err)) < 0 || (rc = open_store(f, err)) < 0)
 		goto out;
+	CRASH_POINT("flow_store");
 	apply_store_mark(f->store, &mark);
 	apply_store_intent(f->store, &intent);
 	/* R13: if the journal lost its tail, what is read again gets numbers of its own */
@@ -319,6 +320,7 @@ int flow_open(struct flow **ret, const struct flow_conf *conf, bool paused, stru
 							     .step = applier_step,
 							     .arg = f->applier,
 							     .idle_ms = 200});
+	CRASH_POINT("flow_opened");
 	*ret = f;
 	return 0;
 out:

@@ -6,6 +6,8 @@
 #include "journal_priv.h"
 
 #include <dirent.h>
+#include <cdc/worker.h>
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,6 +121,7 @@ static int set_aside(const char *dir, int64_t first, struct err *err)
 		if (rename(from, to) < 0 && errno != ENOENT)
 			return err_set(err, ERR_JOURNAL_IO, "%s: cannot be moved to %s: %s", from, to,
 				       strerror(errno));
+		CRASH_POINT("repair_moved");
 	}
 	return 0;
 }

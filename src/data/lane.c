@@ -90,6 +90,7 @@ static int send_job(struct lane *l, struct lane_job *job)
 			rc = replicate_singly(l, job, m, n);
 		if (rc < 0)
 			return rc;
+		CRASH_POINT("lane_answered");
 		i += n;
 	}
 	return 0;

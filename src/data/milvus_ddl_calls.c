@@ -5,6 +5,8 @@
  */
 #include "milvus_priv.h"
 
+#include <cdc/worker.h>
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -19,8 +21,10 @@ int milvus_change(struct milvus *m, const char *rpc, const ProtobufCMessage *req
 
 	if (st)
 		*st = (struct milvus_status){0};
+	CRASH_POINT("ddl_asking");
 	if ((rc = milvus_call(m, rpc, req, &mv__status__descriptor, arena, &answer, err)) < 0)
 		return rc;
+	CRASH_POINT("ddl_answered");
 	va_start(ap, fmt);
 	vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);

@@ -187,6 +187,7 @@ static int read_more(struct reader *r, struct err *err)
 		return n;
 	for (int i = 0; i < n; i++)
 		feed(r, &r->batch[i]);
+	CRASH_POINT("reader_read");
 	r->behind = n >= READ_BATCH / 2;
 	atomic_store(&r->buffered, (long long)merger_bytes(&r->merger));
 	if ((rc = back_pressure(r, err)) < 0 || (rc = silence(r, err)) < 0)

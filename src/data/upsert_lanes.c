@@ -47,6 +47,7 @@ static void send_one(struct lane *lane, const struct upsert_request *r)
 
 	HANG_POINT("lane");
 	rc = milvus_change_rows(lane->milvus, r, &st, &err);
+	CRASH_POINT("lane_answered");
 	pthread_mutex_lock(&l->mutex);
 	if (rc == -ERR_TARGET_REFUSED) {
 		no = &l->refused[l->refused_count++];

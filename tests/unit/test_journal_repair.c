@@ -3,6 +3,9 @@
 #include "journal_kit.h"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static struct err err;
 
@@ -87,6 +90,41 @@ TEST(R16_the_journal_goes_back_to_before_the_damaged_file)
 	free(path);
 	free(away);
 	kit_clean();
+}
+
+/* Dies at each move into quarantine/ in turn; the next start always finds a journal and repairs the rest. */
+TEST(R16_a_repair_that_dies_at_any_move_is_finished_by_the_next_start)
+{
+	bool died = true;
+
+	for (int at = 1; died; at++) {
+		const char *dir = make(20);
+		int n = segments(dir), status;
+		int64_t bad = numbers[n - 3];
+		struct journal *j;
+		char point[64];
+		pid_t child;
+
+		damage(kit_segment(dir, bad));
+		snprintf(point, sizeof(point), "repair_moved:%d", at);
+		if ((child = fork()) == 0) {
+			setenv("CDC_CRASH", point, 1);
+			_exit(journal_repair(dir, 0, &err) == 1 ? 0 : 1);
+		}
+		CHECK(waitpid(child, &status, 0) == child);
+		died = WIFSIGNALED(status);
+		CHECK(died ? WTERMSIG(status) == SIGKILL : WEXITSTATUS(status) == 0);
+		CHECK(at > 1 || died);
+		CHECKF(journal_repair(dir, 0, &err) >= 0, "%s", err.text);
+		j = kit_open(
+			&(struct journal_options){.segment_size = 20000, .keep_s = 3600, .min_seq = 5000},
+			dir);
+		CHECK_INT(journal_last_seq(j), bad - 1);
+		kit_add(j, 21); /* a WAL left behind is not taken for a new file's */
+		CHECK(kit_read_after(j, 0, &err) >= 0);
+		journal_close(j);
+		kit_clean();
+	}
 }
 
 TEST(R16_damage_that_is_applied_already_is_nobodys_trouble)
