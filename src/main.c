@@ -15,13 +15,15 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
+#include "control/journal_tool.h"
 #include "control/supervisor.h"
 
 enum { EXIT_USAGE = 64, EXIT_LOCKED = 75, EXIT_CONFIG = 78 };
 
 static int usage(FILE *f, int code)
 {
-	fputs("Usage: milvus-cdc --config FILE [--check-config]\n\n"
+	fputs("Usage: milvus-cdc --config FILE [--check-config]\n"
+	      "       milvus-cdc journal [--pending] [DIR]\n\n"
 	      "Replicates a source Milvus into target Milvus servers through a durable journal.\n\n"
 	      "  -c, --config FILE    configuration, YAML\n"
 	      "      --check-config   read the configuration, say what is wrong, and end\n"
@@ -130,6 +132,8 @@ int main(int argc, char **argv)
 	const char *file = NULL;
 	int opt, check = 0;
 
+	if (argc > 1 && STREQ(argv[1], "journal"))
+		return journal_tool_main(argc - 1, argv + 1);
 	while ((opt = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
 		if (opt == 'c')
 			file = optarg;
