@@ -2,7 +2,6 @@
 """The package as it is, its installation, and the first start with the configuration that comes with it."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +52,6 @@ def test_the_units_share_one_sandbox(world: "World") -> None:
 def older(world: "World") -> Path:
     """The same package as a version before it."""
     to = world.folder / "older"
-    shutil.rmtree(to, ignore_errors=True)
     run("dpkg-deb", "-R", world.deb, to)
     control = to / "DEBIAN/control"
     control.write_text(re.sub(r"(?m)^Version: .*", f"Version: {OLDER}", control.read_text()))

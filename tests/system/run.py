@@ -27,7 +27,8 @@ class World:
         self.folder = folder
         self.deb = Path(os.environ["DEB"]).resolve()
         self.program_test = Path(os.environ["PROGRAM_TEST"]).resolve()
-        shutil.rmtree(folder / "root", ignore_errors=True)
+        for left in ("root", "tree", "older", "etcd", "again"):  # by a run before, perhaps a killed one
+            shutil.rmtree(folder / left, ignore_errors=True)
         self.machine = Machine(os.environ["ROOT_CACHED"], folder)
         self.cdc = Service(self.machine, folder / "cdc")
 
