@@ -10,10 +10,12 @@ import os
 import shlex
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
-from cdc import TARGET, Cdc, until  # tests/e2e/lib
+from cdc import SOURCE, TARGET, Cdc, compare, until  # tests/e2e/lib
+from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, connections
 
 UNIT = "milvus-cdc"
 CONFIG = "/etc/milvus-cdc/cdc.yaml"
@@ -149,3 +151,28 @@ class Service(Cdc):
         """No tasks: the next test begins with a clean service."""
         for task in self.ask("list")[1]["data"]["tasks"]:
             self.delete(task["task_id"])
+
+
+class Rows:
+    """A collection that gets a few rows whenever one asks for it."""
+
+    def __init__(self) -> None:
+        connections.connect("default", uri=SOURCE)
+        fields = [
+            FieldSchema("id", DataType.INT64, is_primary=True),
+            FieldSchema("v", DataType.FLOAT_VECTOR, dim=8),
+        ]
+        self.collection = Collection("watched", CollectionSchema(fields), shards_num=2)
+        if not self.collection.indexes:
+            self.collection.create_index("v", {"index_type": "FLAT", "metric_type": "L2", "params": {}})
+            self.collection.load()
+        self.next = time.time_ns()
+
+    def more(self) -> bool:
+        keys = list(range(self.next, self.next + 20))
+        self.next += 20
+        self.collection.insert([keys, [[float(k % 1000)] * 8 for k in keys]])
+        return True
+
+    def equal(self, seconds: float) -> None:
+        assert "all equal" in compare(seconds, ["default.watched"])
