@@ -82,6 +82,8 @@ enum conf_tls_part conf_tls_check(const struct conf_tls *t, char *why, size_t n)
 /* Has the certificate expired? *ret then says when: "2020-01-31 12:00 UTC". False as well: it cannot be read.
  */
 bool conf_certificate_over(const char *path, char *ret, size_t n);
+/* When the certificate expires, unix seconds; -1: it cannot be read. */
+int64_t conf_certificate_end(const char *path);
 
 /* One row of conf.def, for the parser and the documentation. */
 enum conf_type {

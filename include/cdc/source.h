@@ -13,6 +13,13 @@
 
 struct source;
 
+/* What bounds the log of a pchannel, and one message in it. */
+struct source_limits {
+	int64_t keep_ms, keep_bytes; /* retention; -1: none */
+	int64_t message_max;         /* bytes, as the broker takes them */
+	int64_t receive_max;         /* bytes, as our client takes them */
+};
+
 struct source_ops {
 	const char *name; /* "kafka" */
 	/* Creates the client; no wait for the broker. conf is borrowed, outlives the handle. */
@@ -49,6 +56,10 @@ struct source_ops {
 	 * pchannel and id). No record is lost by an error: the next call goes on.
 	 */
 	int (*read)(struct source *s, struct record *ret, size_t max, int wait_ms, struct err *err);
+
+	/* For the operator's tools; may be NULL. As the broker says now; SOURCE_AUTH: it does not tell us. */
+	int (*limits)(struct source *s, const char *pchannel, int timeout_ms, struct source_limits *ret,
+		      struct err *err);
 };
 
 /* The queue that conf names; NULL when none is configured. */

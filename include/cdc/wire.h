@@ -92,6 +92,9 @@ struct etcd_answer {
 int etcd_read(struct etcd *e, struct etcd_range *ranges, size_t n, int deadline_ms, struct arena *arena,
 	      struct etcd_answer *ret, struct err *err);
 
+/* The version of the endpoint that answers, "3.5.9". Errors as etcd_read(). */
+int etcd_version(struct etcd *e, int deadline_ms, char *ret, size_t n, struct err *err);
+
 /*
  * R32: a key that says who writes to a target, bound to a lease, so that it goes with its owner.
  */

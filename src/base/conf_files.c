@@ -145,3 +145,14 @@ bool conf_certificate_over(const char *path, char *ret, size_t n)
 	ERR_clear_error();
 	return over && strftime(ret, n, "%Y-%m-%d %H:%M UTC", &tm) > 0;
 }
+
+int64_t conf_certificate_end(const char *path)
+{
+	char why[512];
+	AUTO(X509_free) X509 *x = read_certificate(path, why, sizeof(why));
+	struct tm tm = {0};
+	bool known = x && ASN1_TIME_to_tm(X509_get0_notAfter(x), &tm) == 1;
+
+	ERR_clear_error();
+	return known ? (int64_t)timegm(&tm) : -1;
+}

@@ -105,14 +105,20 @@ static bool is_local(const char *key)
 	       strncmp(key, "localhost:", 10) == 0;
 }
 
+char *owner_path(const struct conf *conf, const char *host, const char *key)
+{
+	const struct conf_etcd *etcd = &conf->source.etcd;
+
+	return xasprintf("milvus-cdc/%s/%s/target/%s%s%s", etcd->root_path, etcd->meta_sub_path,
+			 is_local(key) ? host : "", is_local(key) ? "/" : "", key);
+}
+
 static struct target *add(struct owner *o, const char *key)
 {
-	const struct conf_etcd *etcd = &o->c.conf->source.etcd;
 	struct target *t = xcalloc(1, sizeof(*t));
 
 	t->key = xstrdup(key);
-	t->path = xasprintf("milvus-cdc/%s/%s/target/%s%s%s", etcd->root_path, etcd->meta_sub_path,
-			    is_local(key) ? o->host : "", is_local(key) ? "/" : "", key);
+	t->path = owner_path(o->c.conf, o->host, key);
 	t->next = o->first;
 	o->first = t;
 	return t;
@@ -214,7 +220,8 @@ static void look(struct owner *o, struct target *t)
 
 	if (rc == 1) {
 		/* without the instance: it is of no use to people */
-		note(o, t, OWNER_OTHER, strlen(other) > 33 ? other + 33 : other);
+		note(o, t, OWNER_OTHER,
+		     strlen(other) > OWNER_INSTANCE + 1 ? other + OWNER_INSTANCE + 1 : other);
 		return;
 	}
 	if (rc == -ERR_SOURCE_AUTH && !t->refused) {

@@ -14,6 +14,11 @@
 
 struct owner;
 
+/* The key in etcd that says who writes to a target, seen from this host; freed by the caller. */
+char *owner_path(const struct conf *conf, const char *host, const char *target_key);
+/* Its value is who we are: the instance (the content of <data_dir>/instance), one blank, words for people. */
+#define OWNER_INSTANCE 32
+
 struct owner_conf {
 	const struct conf *conf; /* with a source; borrowed */
 	/*

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "journal_peek.h"
 #include "task_store.h"
 
 /* From version n to n + 1; a new file goes through all of them, so it is what an old one becomes. */
@@ -189,6 +190,22 @@ int task_store_open(struct task_store **ret, const char *path, struct err *err)
 		return rc;
 	if ((rc = migrate(s, version, err)) < 0)
 		return rc;
+	*ret = TAKE(s);
+	return 0;
+}
+
+int task_store_peek(struct task_store **ret, const char *path, struct err *err)
+{
+	AUTO(task_store_close) struct task_store *s = xcalloc(1, sizeof(*s));
+	int version = 0, rc;
+
+	s->path = xstrdup(path);
+	if ((rc = peek_open(&s->db, path, err)) < 0 || (rc = check_version(s, &version, err)) < 0)
+		return rc;
+	if (version < STORE_VERSION)
+		return err_set(err, ERR_STATE_IO,
+			       "%s has format %d; the service brings it to %d at its next start", path,
+			       version, STORE_VERSION);
 	*ret = TAKE(s);
 	return 0;
 }

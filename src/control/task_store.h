@@ -37,6 +37,11 @@ struct task_store;
  * STATE_IO; JOURNAL_NEWER when a newer version wrote it: nothing is changed then.
  */
 int task_store_open(struct task_store **ret, const char *path, struct err *err);
+/*
+ * Only to list it, beside the service that writes it: nothing is made, changed or locked. STATE_IO, also for
+ * a file of an older version; JOURNAL_NEWER.
+ */
+int task_store_peek(struct task_store **ret, const char *path, struct err *err);
 void task_store_close(struct task_store *s); /* NULL is fine */
 DEFINE_AUTO(struct task_store, task_store_close)
 

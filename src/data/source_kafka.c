@@ -488,4 +488,5 @@ const struct source_ops source_kafka = {
 	.unassign = kafka_unassign,
 	.pause = kafka_pause,
 	.read = kafka_read,
+	.limits = kafka_limits,
 };

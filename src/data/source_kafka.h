@@ -5,6 +5,7 @@
  *   source_kafka.c        the ops: deliver records, start and stop pchannels, report what is wrong
  *   source_kafka_conf.c   the librdkafka client: its settings, what it says of its connections
  *   source_kafka_query.c  questions to the broker: bounds, times, one message, the gap check
+ *   source_kafka_limits.c settings of a topic, for the operator's tools
  *
  * One librdkafka consumer a handle, without a group: librdkafka's partition-wise interface
  * (consume_start, consume_stop) into one queue, so neither a coordinator, nor stored offsets, nor
@@ -95,5 +96,9 @@ int kafka_check(struct source *s, const struct part *p, int64_t until, bool *mis
 bool kafka_still_there(struct source *s, const struct part *p, int64_t until);
 /* Wakes librdkafka's fetchers, which look at a drained queue only once a second by themselves. */
 void kafka_wake(struct source *s);
+
+/* source_kafka_limits.c: source_ops.limits */
+int kafka_limits(struct source *s, const char *pchannel, int timeout_ms, struct source_limits *ret,
+		 struct err *err);
 
 #endif
