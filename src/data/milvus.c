@@ -183,6 +183,12 @@ static bool says_not_now(const char *reason)
 	return false;
 }
 
+/* More shards than the target has pchannels, or than it allows: that does not pass, as another schema. */
+static bool says_too_many_shards(const char *reason)
+{
+	return strstr(reason, "shard num (") && strstr(reason, ") exceeds ");
+}
+
 /* The enum that servers used before they had codes, and still send along with the catch-all. */
 static bool legacy_not_now(int error_code)
 {
@@ -202,6 +208,8 @@ static int classify(const Mv__Status *s, const struct milvus_status *st)
 	if (s->code == 0 || s->code == 65535) {
 		if (legacy_not_now(s->error_code) || says_not_now(st->reason))
 			return ERR_TARGET_BUSY;
+		if (says_too_many_shards(st->reason))
+			return ERR_TARGET_SCHEMA;
 		return s->error_code == 3 ? ERR_TARGET_AUTH : ERR_TARGET_REFUSED;
 	}
 	if ((s->code >= 1 && s->code <= 9) || (s->code >= 500 && s->code < 600) /* channels */ ||
@@ -215,8 +223,11 @@ static int classify(const Mv__Status *s, const struct milvus_status *st)
 	return ERR_TARGET_REFUSED;
 }
 
-static const char *hint_of(int code)
+static const char *hint_of(int class, int code)
 {
+	if (class == ERR_TARGET_SCHEMA)
+		return "; raise rootCoord.dmlChannelNum (or proxy.maxShardNum) on the target and restart it, "
+		       "or make the collection with fewer shards";
 	switch (code) {
 	case DOOR_ORDINARY:
 		return "; the target is an ordinary Milvus now, this task writes in mode 'replicate': set "
@@ -238,14 +249,16 @@ int milvus_check(struct milvus *m, const char *rpc, const char *what, const Mv__
 		 struct milvus_status *st, struct err *err)
 {
 	struct milvus_status own;
+	int class;
 
 	if (!st)
 		st = &own;
 	milvus_read_status(status, st);
 	if (st->code == 0)
 		return 0;
-	return err_set(err, classify(status, st), "target %s: %s %s: code %d: %s%s", m->address, rpc, what,
-		       st->code, st->reason[0] ? st->reason : "(no reason given)", hint_of(st->code));
+	class = classify(status, st);
+	return err_set(err, class, "target %s: %s %s: code %d: %s%s", m->address, rpc, what, st->code,
+		       st->reason[0] ? st->reason : "(no reason given)", hint_of(class, st->code));
 }
 
 /* --- calls that read ----------------------------------------------------------------------------- */

@@ -32,6 +32,8 @@ TEST(an_answer_is_ok_busy_auth_or_refused)
 		{65535, 1, "empty msgs", ERR_TARGET_REFUSED},
 		{65535, 1, "nodes not enough", ERR_TARGET_REFUSED},
 		{65535, 1, "create duplicate collection with different parameters", ERR_TARGET_REFUSED},
+		{65535, 1, "shard num (8) exceeds max configuration (4)", ERR_TARGET_SCHEMA},
+		{65535, 1, "shard num (20) exceeds system limit (16)", ERR_TARGET_SCHEMA},
 		{65535, 49, "", ERR_TARGET_BUSY},
 		{0, 3, "permission", ERR_TARGET_AUTH}, /* servers without codes */
 		{0, 49, "", ERR_TARGET_BUSY},
