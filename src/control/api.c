@@ -244,9 +244,10 @@ static int listen_on(const char *address, int *ret_port, struct err *err)
 	getsockname(fd, &bound.sa, &len);
 	*ret_port = ntohs(bound.sa.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
 	if (!is_loopback(&bound.sa))
-		log_warning("the API listens on %s without authentication: everyone who can reach it "
-			    "controls the tasks",
-			    address);
+		log_event(API_OPEN,
+			  "the API listens on %s without authentication: everyone who can reach it "
+			  "controls the tasks",
+			  address);
 	return fd;
 }
 

@@ -264,7 +264,7 @@ int api_handle(const struct conf *conf, struct tasks *ts, struct api_counters *c
 		json_object_set_new(o, "error", json_string(err_name(-rc)));
 		json_object_set_new(o, "message", json_text(err.text));
 		if (status >= 500)
-			log_warning("request %s failed: %s", request_names[type], err.text);
+			log_event(API_FAILED, "request %s failed: %s", request_names[type], err.text);
 	} else {
 		json_object_set(o, "data", r.answer);
 	}

@@ -19,7 +19,7 @@ static void random_hex(char ret[33])
 	uint8_t b[16];
 
 	if (getrandom(b, sizeof(b), 0) != sizeof(b)) {
-		log_error("the system has no random numbers");
+		log_event(INTERNAL, "the system has no random numbers");
 		abort();
 	}
 	for (size_t i = 0; i < sizeof(b); i++)
@@ -230,8 +230,8 @@ static void undo(struct tasks *ts, struct task *t, struct flow *flow)
 		rc = task_store_remove(ts->store, t->row.id, &err);
 	pthread_mutex_unlock(&ts->mutex);
 	if (rc < 0)
-		log_warning("task %s: not all of it could be removed, the next start will: %s", t->row.id,
-			    err.text);
+		task_event(t->row.id, TASK_LEFTOVER,
+			   "not all of it could be removed, the next start will: %s", err.text);
 }
 
 int tasks_create(struct tasks *ts, const struct task_spec *spec, char *ret_id, struct err *err)
@@ -264,8 +264,9 @@ int tasks_create(struct tasks *ts, const struct task_spec *spec, char *ret_id, s
 		else
 			flow_start(flow);
 		snprintf(ret_id, TASK_ID_MAX + 1, "%s", t->row.id);
-		log_info("task %s: created, %zu names to %s:%d by %s", t->row.id, t->row.selection.count,
-			 t->row.target->host, t->row.target->port, t->row.mode);
+		task_event(t->row.id, TASK_CREATED, "created: %zu name%s to %s:%d, mode %s",
+			   t->row.selection.count, t->row.selection.count == 1 ? "" : "s",
+			   t->row.target->host, t->row.target->port, t->row.mode);
 	} else {
 		task_take_off(ts, t);
 	}
@@ -274,6 +275,14 @@ int tasks_create(struct tasks *ts, const struct task_spec *spec, char *ret_id, s
 }
 
 /* ---- pause and delete ---- */
+
+static void note_wish(const char *id, bool paused)
+{
+	if (paused)
+		task_event(id, TASK_PAUSED, "paused by request");
+	else
+		task_event(id, TASK_RESUMED, "resumed by request");
+}
 
 int tasks_pause(struct tasks *ts, const char *id, bool paused, struct err *err)
 {
@@ -288,7 +297,7 @@ int tasks_pause(struct tasks *ts, const char *id, bool paused, struct err *err)
 	else if (!ts->store)
 		rc = err_set(err, ERR_STOPPED, "the program is stopping");
 	else if (t->row.paused != paused && (rc = task_store_set_paused(ts->store, id, paused, err)) == 0)
-		log_info("task %s: %s", id, paused ? "paused" : "resumed");
+		note_wish(id, paused);
 	if (rc == 0) {
 		t->row.paused = paused;
 		if (t->flow)
@@ -349,7 +358,7 @@ int tasks_delete(struct tasks *ts, const char *id, struct err *err)
 					 "the program is stopping; the next start removes the rest");
 	task_busy_end(ts, t);
 	if (rc == 0) {
-		log_info("task %s: deleted", t->row.id);
+		task_event(t->row.id, TASK_DELETED, "deleted");
 		task_disown_target(ts, t);
 		task_take_off(ts, t);
 	}

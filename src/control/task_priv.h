@@ -3,6 +3,7 @@
 #ifndef CDC_CONTROL_TASK_PRIV_H
 #define CDC_CONTROL_TASK_PRIV_H
 
+#include <cdc/log.h>
 #include <cdc/task.h>
 
 #include <pthread.h>
@@ -38,6 +39,10 @@ struct tasks {
 	int busy;
 	bool started, stopping;
 };
+
+/* An event of a task, from a thread that is nobody's: its line carries the task as every worker's does. */
+#define task_event(id, event, ...) \
+	(log_scope("task", id), log_event(event, __VA_ARGS__), log_scope("task", NULL))
 
 /* All with the mutex, except task_flow_conf and task_mender_end. */
 struct task *task_find(struct tasks *ts, const char *id);
