@@ -93,6 +93,10 @@ check:
 	@tests/check.sh
 deps:
 	@tests/stack/deps.sh build
+soak:
+	@tests/stack/deps.sh all
+	@$(MAKE) -s -j"$$(nproc)" all
+	@SEEDS=$(SEEDS) tests/model/soak.sh
 bench:
 	@tests/stack/deps.sh all
 	@$(MAKE) -s -j"$$(nproc)" all bench-programs
@@ -151,9 +155,10 @@ help:
 	@echo "check           the whole test command, from nothing"
 	@echo "test            unit, contract and short fault loops; no network"
 	@echo "check-asan      the same under AddressSanitizer and UBSan;  check-tsan: ThreadSanitizer"
+	@echo "soak SEEDS=50   random operations by several clients, everything compared, both modes"
 	@echo "bench           figures: latency, throughput, memory, idle CPU, journal"
 	@echo "deb             the Debian package, in build/deb"
 	@echo "deps lint fmt man install uninstall clean"
 
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(REAL:=.d) $(BENCH:=.d) $(B)/src/main.d $(HELPERS:%.c=$(B)/%.d)
-.PHONY: all test test-programs test-real bench-programs check-asan check-tsan demo check deps bench lint fmt man install uninstall deb clean help
+.PHONY: soak all test test-programs test-real bench-programs check-asan check-tsan demo check deps bench lint fmt man install uninstall deb clean help
