@@ -32,7 +32,7 @@ def test_a_wrong_configuration_is_told_and_not_tried_again(world: "World") -> No
 def test_the_main_job_runs_inside_the_unit(world: "World") -> None:
     cdc = world.cdc
     cdc.configure()
-    cdc.start()
+    cdc.systemctl("restart")
     assert world.machine.show("ActiveState") == "active"
     task = cdc.the_task()
     Load(rows=4_000, seed=61, seconds=8).wait()

@@ -77,6 +77,9 @@ def frozen(world: "World", parts: list[str]) -> None:
     until(lambda: rows.more() and cdc.progress(task)["journaled"] > start, 30, "rows flow")
     for part in parts:
         stack("freeze", part)
+        if part == "target":  # so that something is being sent to it
+            start = cdc.progress(task)["journaled"]
+            until(lambda: rows.more() and cdc.progress(task)["journaled"] > start, 30, "rows are read")
     began = time.monotonic()
     try:
         until(lambda: time.monotonic() - began > SILENT_S + WATCHDOG_S + 3, 60, "longer than the watchdog")
