@@ -92,10 +92,16 @@ void flow_start(struct flow *f);
 /* R29: stops and starts applying only; capture goes on. Immediate, never blocks, idempotent. */
 void flow_pause(struct flow *f, bool paused);
 /*
- * R32: nothing is sent to the target while there is a reason not to (copied); NULL: applying goes on. Capture
- * goes on all the while. Never blocks, idempotent. A flow is opened without.
+ * R32: nothing is sent to the target while there is a reason not to (copied; "": it is not known yet, no
+ * cause for alarm); NULL: applying goes on. Capture goes on all the while. Never blocks, idempotent. A flow
+ * is opened without.
  */
 void flow_block(struct flow *f, const char *reason);
+/*
+ * R21: another daemon may have sent that target ticks up to there. What its tasks send from now on is above
+ * it; what is in doubt is repeated as it was. Any thread, never blocks.
+ */
+void flow_target_floor(const char *target_key, cdc_ts ts);
 /* Asks both halves to stop; never blocks. */
 void flow_stop(struct flow *f);
 /* After flow_stop: waits (< 2 s in all) and frees. NULL is fine. */

@@ -109,6 +109,8 @@ struct etcd_owner {
  */
 int etcd_own(struct etcd *e, struct etcd_owner *o, const char *key, const char *value, size_t same, int ttl_s,
 	     int deadline_ms, struct arena *arena, const char **other, struct err *err);
+/* Writes a key that stays. Errors as etcd_read(). */
+int etcd_put(struct etcd *e, const char *key, const char *value, int deadline_ms, struct err *err);
 /* Gives the key up; best effort. */
 void etcd_disown(struct etcd *e, struct etcd_owner *o, int deadline_ms);
 

@@ -23,6 +23,7 @@
 #define OTHER_MS 2000 /* at one that is another's */
 #define CALL_MS 1500
 #define DISOWN_MS 250
+#define TICKS_AHEAD_MS 10 /* for rows that were restamped to just above the clock */
 
 enum owner_state { OWNER_ASKING, OWNER_FREE, OWNER_OTHER };
 
@@ -32,6 +33,7 @@ struct target {
 	char *path;              /* in etcd */
 	bool wanted;             /* under the mutex */
 	bool refused;            /* told that the key cannot be written; the thread's */
+	bool taken;              /* since its lease began, that is still to be told; the thread's */
 	int64_t due_ms;          /* under the mutex */
 	enum owner_state state;  /* under the mutex */
 	char reason[512];        /* under the mutex */
@@ -124,18 +126,10 @@ static struct target *add(struct owner *o, const char *key)
 	return t;
 }
 
-static void reason_set(char *ret, size_t n, const struct target *t)
-{
-	if (t->state == OWNER_ASKING)
-		snprintf(ret, n, "asking the source's etcd whether another milvus-cdc writes to target %s",
-			 t->key);
-	else
-		snprintf(ret, n, "%s", t->state == OWNER_OTHER ? t->reason : "");
-}
-
-void owner_want(struct owner *o, const char *target_key, char *reason, size_t n)
+bool owner_want(struct owner *o, const char *target_key, char *reason, size_t n)
 {
 	struct target *t;
+	bool free;
 
 	pthread_mutex_lock(&o->mutex);
 	t = find(o, target_key);
@@ -146,9 +140,11 @@ void owner_want(struct owner *o, const char *target_key, char *reason, size_t n)
 		t->state = OWNER_ASKING;
 		t->due_ms = 0;
 	}
-	reason_set(reason, n, t);
+	free = t->state == OWNER_FREE;
+	snprintf(reason, n, "%s", t->state == OWNER_OTHER ? t->reason : "");
 	pthread_mutex_unlock(&o->mutex);
 	worker_wake(o->worker);
+	return free;
 }
 
 void owner_drop(struct owner *o, const char *target_key)
@@ -178,7 +174,7 @@ static bool stopping(void *arg)
 /* Notes what was found out, and tells if it is news. */
 static void note(struct owner *o, struct target *t, enum owner_state state, const char *other)
 {
-	char reason[512];
+	char reason[sizeof(t->reason)];
 	bool news;
 
 	pthread_mutex_lock(&o->mutex);
@@ -188,10 +184,9 @@ static void note(struct owner *o, struct target *t, enum owner_state state, cons
 	if (state == OWNER_OTHER)
 		snprintf(t->reason, sizeof(t->reason),
 			 "another milvus-cdc writes to target %s: %.200s. Stop it or delete its task; this "
-			 "one "
-			 "goes on within %d s after that",
+			 "one goes on within %d s after that",
 			 t->key, other, TTL_S + OTHER_MS / 1000);
-	reason_set(reason, sizeof(reason), t);
+	snprintf(reason, sizeof(reason), "%s", t->reason);
 	pthread_mutex_unlock(&o->mutex);
 	if (news)
 		o->c.tell(o->c.arg, t->key, state == OWNER_OTHER ? reason : NULL);
@@ -210,14 +205,75 @@ static bool seen_other(struct owner *o, struct target *t)
 	return other;
 }
 
+/* The number behind the last blank of what an owner has left. */
+static cdc_ts bound_of(const char *last)
+{
+	const char *blank = strrchr(last, ' ');
+
+	return blank ? strtoull(blank + 1, NULL, 10) : 0;
+}
+
+/*
+ * The source's clock in etcd is a few seconds ahead of every timestamp that was given out, so no tick that
+ * another daemon has sent until now is above it. 0: it has another layout.
+ */
+static cdc_ts clock_of(const struct etcd_range *r)
+{
+	uint64_t ns = 0;
+
+	if (r->kv_count != 1 || r->kvs[0].size != 8)
+		return 0;
+	for (int i = 0; i < 8; i++)
+		ns = ns << 8 | r->kvs[0].value[i];
+	return ts_from_ms((int64_t)(ns / 1000000 + TICKS_AHEAD_MS));
+}
+
+/*
+ * R21: who was the last owner stays in etcd, with the bound of the ticks of all before him. If that was
+ * another, the bound is now; if it was us the old one holds, because what it was told for may still wait in
+ * our journals.
+ */
+static int tell_taken(struct owner *o, struct target *t, struct arena *arena, struct err *err)
+{
+	const char *path = arena_printf(arena, "%s/last", t->path), *last = "", *ours;
+	struct etcd_range r[2] = {
+		{.key = path},
+		{.key = arena_printf(arena, "%s/kv/gid/timestamp", o->c.conf->source.etcd.root_path)}};
+	struct etcd_answer answer;
+	cdc_ts bound, now;
+	int rc;
+
+	if ((rc = etcd_read(o->etcd, r, ARRAY_LEN(r), CALL_MS, arena, &answer, err)) < 0)
+		return rc;
+	if (r[0].kv_count)
+		last = arena_strndup(arena, r[0].kvs[0].value, r[0].kvs[0].size);
+	bound = bound_of(last);
+	now = clock_of(&r[1]);
+	if (*last && strncmp(last, o->value, o->same) != 0 && now > bound)
+		bound = now;
+	ours = arena_printf(arena, "%.*s, ticks of others: %llu", (int)o->same, o->value,
+			    (unsigned long long)bound);
+	if (!STREQ(ours, last) && (rc = etcd_put(o->etcd, path, ours, CALL_MS, err)) < 0)
+		return rc;
+	t->taken = false;
+	if (bound)
+		o->c.taken(o->c.arg, t->key, bound);
+	return 0;
+}
+
 static void look(struct owner *o, struct target *t)
 {
 	AUTO(arena_free) struct arena *arena = arena_new();
+	int64_t lease = t->owner.lease;
 	const char *other = NULL;
 	struct err err = {0};
 	int rc =
 		etcd_own(o->etcd, &t->owner, t->path, o->value, o->same, TTL_S, CALL_MS, arena, &other, &err);
 
+	if (rc == 0 && t->owner.lease != lease)
+		t->taken = true;
+	if (rc == 0 && t->taken)
+		rc = tell_taken(o, t, arena, &err);
 	if (rc == 1) {
 		/* without the instance: it is of no use to people */
 		note(o, t, OWNER_OTHER,

@@ -11,6 +11,7 @@
 
 #include <cdc/conf.h>
 #include <cdc/err.h>
+#include <cdc/model.h>
 
 struct owner;
 
@@ -26,14 +27,22 @@ struct owner_conf {
 	 * they may. Told when it changes.
 	 */
 	void (*tell)(void *arg, const char *target_key, const char *reason);
+	/*
+	 * R21, from the owner's thread, before the tell: the target is ours since now. No tick that another
+	 * has sent to it is above that time.
+	 */
+	void (*taken)(void *arg, const char *target_key, cdc_ts bound);
 	void *arg;
 };
 /* Makes or reads <data_dir>/instance; the directory is locked. Starts a thread. STATE_IO. */
 int owner_new(struct owner **ret, const struct owner_conf *conf, struct err *err);
 /* Ends the thread, which gives the keys up (< 1 s). NULL is fine. */
 void owner_free(struct owner *o);
-/* Any thread. A task writes to that target from now on. *reason (size n): why it must not yet, or "". */
-void owner_want(struct owner *o, const char *target_key, char *reason, size_t n);
+/*
+ * Any thread. A task writes to that target from now on. False: not yet; *reason (size n) says why, "" while
+ * that is not known.
+ */
+bool owner_want(struct owner *o, const char *target_key, char *reason, size_t n);
 /* Any thread. No task writes to it any more. */
 void owner_drop(struct owner *o, const char *target_key);
 

@@ -125,8 +125,8 @@ static int adopt(struct tasks *ts, struct task_row *row, struct err *err)
 	if (!task_id_valid(row->id))
 		return err_set(err, ERR_STATE_IO,
 			       "control.db has a task whose id is no id: restore it from a backup");
-	log_warning("task %s: was %s when the program ended, removing what is left of it", row->id,
-		    row->state == TASK_CREATING ? "being created" : "being deleted");
+	task_event(row->id, TASK_LEFTOVER, "was %s when the program ended, removing what is left of it",
+		   row->state == TASK_CREATING ? "being created" : "being deleted");
 	if ((rc = task_folder_remove(ts->conf->data_dir, row->id, err)) < 0)
 		return rc;
 	return task_store_remove(ts->store, row->id, err);
@@ -141,9 +141,10 @@ static void orphan_moved(void *arg, const char *id)
 {
 	const struct tasks *ts = arg;
 
-	log_warning("folder tasks/%s belongs to no task of control.db: moved to %s/orphaned, look at it and "
-		    "remove it",
-		    id, ts->conf->data_dir);
+	log_event(TASK_LEFTOVER,
+		  "folder tasks/%s belongs to no task of control.db: moved to %s/orphaned, look at it and "
+		  "remove it",
+		  id, ts->conf->data_dir);
 }
 
 /* Both ways of R30: rows that are not ready, folders without a row. */
@@ -192,6 +193,12 @@ static void target_told(void *arg, const char *target_key, const char *reason)
 	pthread_mutex_unlock(&ts->mutex);
 }
 
+static void target_taken(void *arg, const char *target_key, cdc_ts bound)
+{
+	(void)arg;
+	flow_target_floor(target_key, bound);
+}
+
 int tasks_open(struct tasks **ret, const struct conf *conf, struct err *err)
 {
 	AUTO(tasks_free) struct tasks *ts = xcalloc(1, sizeof(*ts));
@@ -210,7 +217,7 @@ int tasks_open(struct tasks **ret, const struct conf *conf, struct err *err)
 	    (rc = task_store_open(&ts->store, path, err)) < 0 || (rc = load(ts, err)) < 0)
 		return rc;
 	if (conf_has_source(conf) &&
-	    (rc = owner_new(&ts->owner, &(struct owner_conf){conf, target_told, ts}, err)) < 0)
+	    (rc = owner_new(&ts->owner, &(struct owner_conf){conf, target_told, target_taken, ts}, err)) < 0)
 		return rc;
 	pthread_mutex_lock(&ts->mutex);
 	for (struct task *t = ts->first; t; t = t->next)

@@ -56,7 +56,7 @@ static void open_task(struct tasks *ts, struct task *t)
 	pthread_mutex_lock(&ts->mutex);
 	if (rc < 0) {
 		if (t->open_err.code != err.code)
-			log_error("task %s: does not start: %s", t->row.id, err.text);
+			task_event(t->row.id, TASK_BROKEN, "does not start: %s", err.text);
 		if (!t->open_err.code)
 			t->open_err_ms = clock_real_ms();
 		t->open_err = err;
@@ -75,10 +75,9 @@ static void open_task(struct tasks *ts, struct task *t)
 void task_own_target(struct tasks *ts, const struct task *t, struct flow *flow)
 {
 	char reason[512] = "";
+	bool ours = !ts->owner || owner_want(ts->owner, t->row.target_key, reason, sizeof(reason));
 
-	if (ts->owner)
-		owner_want(ts->owner, t->row.target_key, reason, sizeof(reason));
-	flow_block(flow, *reason ? reason : NULL);
+	flow_block(flow, ours ? NULL : reason);
 }
 
 void task_disown_target(struct tasks *ts, const struct task *t)
@@ -114,12 +113,14 @@ static void repair_task(struct tasks *ts, struct task *t)
 	flow_close(flow);
 	rc = flow_repair(&fc, &err);
 	if (rc > 0)
-		log_warning("task %s: its journal was damaged; the file and all after it are in quarantine/ "
-			    "and are read again from the source: %s",
-			    t->row.id, err.text);
+		task_event(
+			t->row.id, JOURNAL_DAMAGED,
+			"the journal was damaged; the file and all after it are in quarantine/ and are read "
+			"again from the source: %s",
+			err.text);
 	else if (rc < 0)
-		log_error("task %s: its journal is damaged and cannot be read again: %s", t->row.id,
-			  err.text);
+		task_event(t->row.id, JOURNAL_LOST, "the journal is damaged and cannot be read again: %s",
+			   err.text);
 	pthread_mutex_lock(&ts->mutex);
 	t->beyond_repair = rc <= 0;
 }
@@ -154,7 +155,6 @@ static void *mend_main(void *arg)
 
 	free(arg);
 	pthread_mutex_lock(&m.ts->mutex);
-	log_scope("task", m.t->row.id);
 	if (needs_repair(m.t))
 		repair_task(m.ts, m.t);
 	if (!m.t->flow && !m.ts->stopping)
@@ -183,7 +183,7 @@ static void mender_start(struct tasks *ts, struct task *t)
 		t->mender_set = true;
 		return;
 	}
-	log_error("task %s: no thread to open it with: %s; tried again", t->row.id, strerror(rc));
+	task_event(t->row.id, INTERNAL, "no thread to open it with: %s; tried again", strerror(rc));
 	free(m);
 	task_busy_end(ts, t);
 }

@@ -204,7 +204,11 @@ static int take_window(struct applier *a, struct err *err)
 
 static void hold(struct applier *a, const struct entry *e, const char *reason, bool unclear)
 {
-	holds_add(&a->holds, e, reason)->unclear |= unclear;
+	struct entry from = *e;
+
+	if (from.ts <= a->mark.ts) /* R13: told again; the rows read again after it are applied */
+		from.ts = a->mark.ts + 1;
+	holds_add(&a->holds, &from, reason)->unclear |= unclear;
 }
 
 /* A window that is sent again may be taken this time: holds that are not marked yet are forgotten. */
@@ -295,23 +299,37 @@ static int send_ddl(struct applier *a, const struct entry *e, cdc_ts *last, stru
 	return rc;
 }
 
-/* R13: what the catalog told again in front of a window in doubt; idempotent, so before it is as good. */
-static int send_late(struct applier *a, struct sink_object **objects, size_t *n, struct err *err)
-{
-	struct sink_object *all = arena_alloc(a->scratch, (a->window.late_count + 1) * sizeof(*all)), *one;
-	size_t count = 0, k;
+/* What a list of DDL changed on the target. */
+struct changes {
+	struct sink_object *v;
+	size_t n;
 	cdc_ts last;
+};
+
+/* One as a rule; more where a window in doubt was read again (R13). Each may be done twice. */
+static int send_list(struct applier *a, const struct entry *e, size_t n, struct changes *ret, struct err *err)
+{
 	int rc;
 
-	for (size_t i = 0; i < a->window.late_count; i++) {
-		k = 0;
-		if ((rc = send_ddl(a, &a->window.late[i], &last, &one, &k, err)) < 0)
+	for (size_t i = 0; i < n; i++) {
+		struct sink_object *one = NULL, *all;
+		size_t k = 0;
+		cdc_ts last;
+
+		if (!window_is_barrier(&e[i]))
+			continue;
+		if ((rc = send_ddl(a, &e[i], &last, &one, &k, err)) < 0)
 			return rc;
-		if (k) /* the collection that it changed */
-			all[count++] = one[k - 1];
+		ret->last = last > ret->last ? last : ret->last;
+		if (k == 0)
+			continue;
+		all = arena_alloc(a->scratch, (ret->n + k) * sizeof(*all));
+		if (ret->n)
+			memcpy(all, ret->v, ret->n * sizeof(*all));
+		memcpy(all + ret->n, one, k * sizeof(*all));
+		ret->v = all;
+		ret->n += k;
 	}
-	*objects = all;
-	*n = count;
 	return 0;
 }
 
@@ -339,6 +357,17 @@ static void look_ahead(struct applier *a, const struct apply_mark *mark)
 				  bound > mark->out ? bound : mark->out, &ignored) > 0;
 }
 
+/* Of the collections that these entries dropped; a drop that was refused is a hold itself. */
+static size_t erase_holds(struct applier *a, const struct entry *e, size_t n, struct apply_object *ret)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (e[i].kind == KIND_DROP_COLLECTION && !holds_find(&a->holds, e[i].collection_id))
+			ret[count++] = holds_erase(e[i].collection_id, a->window.arena);
+	return count;
+}
+
 /* J4: the mark, the target's new objects, new holds and the next intent, in one commit. */
 static int mark_window(struct applier *a, cdc_ts last, const struct sink_object *objects, size_t n,
 		       struct err *err)
@@ -347,8 +376,9 @@ static int mark_window(struct applier *a, cdc_ts last, const struct sink_object 
 	struct apply_mark mark = {.seq = again > a->intent.seq ? again : a->intent.seq,
 				  .ts = a->intent.ts > a->mark.ts ? a->intent.ts : a->mark.ts,
 				  .rows_applied = a->mark.rows_applied + rows_of(a)};
-	struct apply_object *all = arena_alloc(a->window.arena, (n + a->holds.count + 2) * sizeof(*all));
-	size_t count = 0;
+	const struct window *w = &a->window;
+	size_t count = 0, most = n + a->holds.count + w->late_count + w->count + 1;
+	struct apply_object *all = arena_alloc(a->window.arena, most * sizeof(*all));
 	int rc;
 
 	mark.out = last > mark.ts ? last : mark.ts;
@@ -357,8 +387,9 @@ static int mark_window(struct applier *a, cdc_ts last, const struct sink_object 
 	for (size_t i = 0; i < a->holds.count; i++)
 		if (a->holds.items[i].seq > a->mark.seq) /* new with this window */
 			all[count++] = holds_store(&a->holds.items[i], a->window.arena);
-	if (a->window.count && a->window.entries[0].kind == KIND_DROP_COLLECTION)
-		all[count++] = holds_erase(a->window.entries[0].collection_id, a->window.arena);
+	count += erase_holds(a, w->late, w->late_count, all + count);
+	if (a->intent.type == INTENT_DDL)
+		count += erase_holds(a, w->entries, w->count, all + count);
 	look_ahead(a, &mark);
 	rc = apply_store_commit(a->c.store, &mark, a->has_next ? &a->next.intent : NULL, all, count, err);
 	if (rc < 0)
@@ -389,24 +420,22 @@ static void after_mark(struct applier *a)
 
 static int apply_window(struct applier *a, struct err *err)
 {
-	struct sink_object *objects = NULL;
+	struct changes changes = {.last = a->intent.floor};
 	cdc_ts last = a->intent.floor;
-	size_t n = 0;
 	int rc;
 
 	arena_reset(a->scratch);
 	drop_new_holds(a);
-	if (a->window.late_count && (rc = send_late(a, &objects, &n, err)) < 0)
+	if ((rc = send_list(a, a->window.late, a->window.late_count, &changes, err)) < 0)
 		return rc;
-	rc = 0;
 	if (a->intent.type == INTENT_DATA)
 		rc = send_data(a, &last, err);
-	else if (a->window.count)
-		rc = send_ddl(a, &a->window.entries[0], &last, &objects, &n, err);
+	else
+		rc = send_list(a, a->window.entries, a->window.count, &changes, err);
 	if (rc < 0)
 		return rc;
 	CRASH_POINT("applier_sent");
-	return mark_window(a, last, objects, n, err);
+	return mark_window(a, last > changes.last ? last : changes.last, changes.v, changes.n, err);
 }
 
 static bool in_doubt(const struct applier *a)
@@ -465,23 +494,25 @@ static int idle(struct applier *a, struct err *err)
 	return 0;
 }
 
-/* R32 */
+/* R32. 1: it is not known yet whether we may write. */
 static int blocked(struct applier *a, struct err *err)
 {
+	int rc = 0;
+
 	if (!atomic_load(&a->blocked))
 		return 0;
 	pthread_mutex_lock(&a->mutex);
-	err_set(err, ERR_TARGET_OTHER, "%s", a->block);
+	rc = *a->block ? err_set(err, ERR_TARGET_OTHER, "%s", a->block) : 1;
 	pthread_mutex_unlock(&a->mutex);
-	return -ERR_TARGET_OTHER;
+	return rc;
 }
 
 static int step(struct applier *a, struct err *err)
 {
 	int rc;
 
-	if ((rc = blocked(a, err)) < 0)
-		return rc;
+	if ((rc = blocked(a, err)) != 0)
+		return rc < 0 ? rc : 0;
 	if ((rc = restore(a, err)) < 0 || (rc = applier_tick(a, err)) < 0)
 		return rc;
 	if (atomic_load(&a->paused) && !in_doubt(a))

@@ -42,8 +42,8 @@ int applier_step(void *applier, struct err *err);
 /* R29. The window being sent is finished first if the target answers. */
 void applier_pause(struct applier *a, bool paused);
 /*
- * Any thread, R32: nothing is sent to the target from the next step on, for the reason given; NULL: goes on.
- * A window in doubt stays in doubt.
+ * Any thread, R32: nothing is sent to the target from the next step on, for the reason given (as flow_block()
+ * has it); NULL: goes on. A window in doubt stays in doubt.
  */
 void applier_block(struct applier *a, const char *reason);
 /* Any thread: tries collections on hold again now; by itself that happens once a minute. */

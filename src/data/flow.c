@@ -6,6 +6,7 @@
 #include "applier.h"
 #include "flow_positions.h"
 #include "reader.h"
+#include "target_gate.h"
 
 #include <cdc/flow.h>
 #include <cdc/log.h>
@@ -349,6 +350,11 @@ void flow_block(struct flow *f, const char *reason)
 {
 	applier_block(f->applier, reason);
 	worker_wake(f->applier_worker);
+}
+
+void flow_target_floor(const char *target_key, cdc_ts ts)
+{
+	gate_raise(target_key, ts);
 }
 
 void flow_stop(struct flow *f)

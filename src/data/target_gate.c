@@ -25,13 +25,11 @@ struct target_gate {
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct target_gate *gates; /* under mutex */
 
-struct gate_member *gate_join(const char *target, const char *task, cdc_ts floor)
+/* With the mutex. The target's gate, made if there is none, and no tick below bound any more. */
+static struct target_gate *gate_of(const char *target, cdc_ts bound)
 {
-	struct gate_member *m = xcalloc(1, sizeof(*m));
 	struct target_gate *g;
 
-	m->task = xstrdup(task);
-	pthread_mutex_lock(&mutex);
 	for (g = gates; g && !STREQ(g->target, target); g = g->next)
 		;
 	if (!g) {
@@ -40,8 +38,26 @@ struct gate_member *gate_join(const char *target, const char *task, cdc_ts floor
 		g->next = gates;
 		gates = g;
 	}
-	if (floor > g->bound)
-		g->bound = floor;
+	if (bound > g->bound)
+		g->bound = bound;
+	return g;
+}
+
+void gate_raise(const char *target, cdc_ts bound)
+{
+	pthread_mutex_lock(&mutex);
+	gate_of(target, bound);
+	pthread_mutex_unlock(&mutex);
+}
+
+struct gate_member *gate_join(const char *target, const char *task, cdc_ts floor)
+{
+	struct gate_member *m = xcalloc(1, sizeof(*m));
+	struct target_gate *g;
+
+	m->task = xstrdup(task);
+	pthread_mutex_lock(&mutex);
+	g = gate_of(target, floor);
 	m->gate = g;
 	m->next = g->members;
 	g->members = m;

@@ -12,6 +12,10 @@
 
 struct gate_member;
 
+/* Ticks up to there may have been sent to the target by somebody else, who has stopped (R21, R32). Windows
+ * that begin after this stay above it; it is not durable. */
+void gate_raise(const char *target, cdc_ts bound);
+
 /* target: the canonical "address:port". floor: durable bound of the ticks that this task may have sent
  * in an earlier life. task: for people. The member counts for nothing until it is active. */
 struct gate_member *gate_join(const char *target, const char *task, cdc_ts floor);

@@ -158,6 +158,24 @@ int etcd_own(struct etcd *e, struct etcd_owner *o, const char *key, const char *
 	return 1;
 }
 
+int etcd_put(struct etcd *e, const char *key, const char *value, int deadline_ms, struct err *err)
+{
+	Etcdpb__PutRequest put = ETCDPB__PUT_REQUEST__INIT;
+	Etcdpb__RequestOp then = ETCDPB__REQUEST_OP__INIT, *thens[] = {&then};
+	Etcdpb__TxnRequest txn = ETCDPB__TXN_REQUEST__INIT;
+	AUTO(arena_free) struct arena *arena = arena_new();
+	struct put p = {.arena = arena};
+
+	put.key = bytes_of(key);
+	put.value = bytes_of(value);
+	then.request_case = ETCDPB__REQUEST_OP__REQUEST_REQUEST_PUT;
+	then.request_put = &put;
+	txn.n_success = 1; /* without a comparison a transaction succeeds */
+	txn.success = thens;
+	pack(etcd_request(e), &txn.base);
+	return etcd_call(e, ETCD_TXN, deadline_ms, take_put, &p, err);
+}
+
 static int take_nothing(void *arg, const struct buf *reply)
 {
 	(void)arg;

@@ -277,6 +277,12 @@ void flow_block(struct flow *f, const char *reason)
 	(void)reason;
 }
 
+void flow_target_floor(const char *target_key, cdc_ts ts)
+{
+	(void)target_key;
+	(void)ts;
+}
+
 void flow_stop(struct flow *f)
 {
 	pthread_mutex_lock(&fake.mutex);

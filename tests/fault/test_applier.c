@@ -231,6 +231,23 @@ TEST(R32_while_another_daemon_writes_to_the_target_nothing_is_sent_also_in_doubt
 	bench_done(&b);
 }
 
+TEST(R32_while_it_is_not_known_who_writes_nothing_is_sent_and_nothing_has_failed)
+{
+	struct bench b;
+	struct err err = {0};
+
+	fresh(&b, 6);
+	CHECK(bench_start(&b, false));
+	applier_block(b.applier, "");
+	for (int i = 0; i < 20; i++)
+		CHECK_INT(applier_step(b.applier, &err), 0); /* 0: the worker waits without a word */
+	CHECK_INT(w->sends, 0);
+	applier_block(b.applier, NULL);
+	CHECK_INT(bench_run(&b, bench_watermark(&b), 0), 0);
+	CHECKF(!bench_check(&b), "%s", bench_check(&b));
+	bench_done(&b);
+}
+
 TEST(R21_late_rows_are_restamped_above_every_tick_and_keep_their_order)
 {
 	char path[96];

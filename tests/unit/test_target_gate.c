@@ -62,6 +62,26 @@ TEST(R21_a_durable_floor_from_an_earlier_life_counts)
 	gate_leave(a);
 }
 
+TEST(R21_what_another_daemon_has_ticked_raises_new_windows_and_no_tick)
+{
+	struct gate_member *a = gate_join("t9:1", "a", 0), *b;
+
+	gate_activate(a, 90); /* a window in doubt above 90 */
+	gate_raise("t9:1", 700);
+	CHECK_INT(gate_bound(a), 700);
+	CHECK_INT(gate_mark(a, 95), 95);
+	CHECK_INT(gate_enter(a, 95), 700);
+	gate_raise("t9:1", 600);
+	gate_raise("t9:2", 800);
+	b = gate_join("t9:1", "b", 0);
+	CHECK_INT(gate_enter(b, 10), 700);
+	gate_leave(a);
+	gate_leave(b);
+	a = gate_join("t9:2", "a", 0);
+	CHECK_INT(gate_enter(a, 10), 800);
+	gate_leave(a);
+}
+
 TEST(J6_a_window_in_doubt_is_never_ticked_over_by_a_neighbours_bound)
 {
 	/* a repeats a window above 90; b comes with a bound of 110 from before the restart */
