@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
+#include "control/doctor.h"
 #include "control/journal_tool.h"
 #include "control/supervisor.h"
 
@@ -23,6 +24,7 @@ enum { EXIT_USAGE = 64, EXIT_LOCKED = 75, EXIT_CONFIG = 78 };
 static int usage(FILE *f, int code)
 {
 	fputs("Usage: milvus-cdc --config FILE [--check-config]\n"
+	      "       milvus-cdc doctor [--config FILE]\n"
 	      "       milvus-cdc journal [--pending] [DIR]\n\n"
 	      "Replicates a source Milvus into target Milvus servers through a durable journal.\n\n"
 	      "  -c, --config FILE    configuration, YAML\n"
@@ -132,6 +134,8 @@ int main(int argc, char **argv)
 	const char *file = NULL;
 	int opt, check = 0;
 
+	if (argc > 1 && STREQ(argv[1], "doctor"))
+		return doctor_main(argc - 1, argv + 1);
 	if (argc > 1 && STREQ(argv[1], "journal"))
 		return journal_tool_main(argc - 1, argv + 1);
 	while ((opt = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {

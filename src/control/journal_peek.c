@@ -319,6 +319,7 @@ static int read_positions(struct peek_task *t, sqlite3 *db, const char *path, st
 	return step == SQLITE_DONE ? 0 : fail(db, path, err);
 }
 
+/* held: NULL: what is pending is not counted. */
 static int read_segment(struct peek_task *t, const struct held_list *held, const char *path, bool newest,
 			struct err *err)
 {
@@ -332,7 +333,8 @@ static int read_segment(struct peek_task *t, const struct held_list *held, const
 	t->segments++;
 	t->bytes += stat(path, &st) == 0 ? st.st_size : 0;
 	t->bytes += stat(wal, &st) == 0 ? st.st_size : 0;
-	if ((rc = read_bounds(t, db, path, err)) < 0 || (rc = read_pending(t, held, db, path, err)) < 0)
+	if ((rc = read_bounds(t, db, path, err)) < 0 ||
+	    (held && (rc = read_pending(t, held, db, path, err)) < 0))
 		return rc;
 	return newest ? read_positions(t, db, path, err) : 0;
 }
@@ -352,7 +354,7 @@ void peek_task_clear(struct peek_task *t)
 	*t = (struct peek_task){0};
 }
 
-int peek_task(struct peek_task *ret, const char *dir, struct err *err)
+int peek_task(struct peek_task *ret, const char *dir, bool count, struct err *err)
 {
 	struct peek_task t = {.id = xstrdup(strrchr(dir, '/') ? strrchr(dir, '/') + 1 : dir)};
 	struct held_list held = {0};
@@ -363,7 +365,7 @@ int peek_task(struct peek_task *ret, const char *dir, struct err *err)
 	if (rc == 0)
 		rc = peek_segments(&paths, &n, dir, err);
 	for (size_t i = 0; rc == 0 && i < n; i++) {
-		rc = read_segment(&t, &held, paths[i], i + 1 == n, err);
+		rc = read_segment(&t, count ? &held : NULL, paths[i], i + 1 == n, err);
 		if (rc < 0 && is_gone(paths[i]))
 			rc = 0;
 	}

@@ -32,8 +32,8 @@ struct peek_task {
 	size_t position_count;
 };
 void peek_task_clear(struct peek_task *t);
-/* dir: the task's folder. STATE_IO; JOURNAL_NEWER. */
-int peek_task(struct peek_task *ret, const char *dir, struct err *err);
+/* dir: the task's folder. count: what is pending, too; reads all that is. STATE_IO; JOURNAL_NEWER. */
+int peek_task(struct peek_task *ret, const char *dir, bool count, struct err *err);
 
 /* Names of the folders in <data_dir>/tasks, sorted; freed by peek_names_free. STATE_IO. */
 int peek_names(char ***ret, size_t *ret_count, const char *data_dir, struct err *err);

@@ -98,7 +98,7 @@ static int show_task(const char *data_dir, const char *id, bool pending_only)
 	struct err err = {0};
 	int pending;
 
-	if (peek_task(&t, dir, &err) < 0) {
+	if (peek_task(&t, dir, true, &err) < 0) {
 		printf("%s%s: not known: %s\n", pending_only ? "" : "task ", id, err.text);
 		return 1;
 	}
