@@ -91,6 +91,8 @@ demo:
 	@tests/demo.sh
 check:
 	@tests/check.sh
+chaos:
+	@tests/crash/chaos.sh
 deps:
 	@tests/stack/deps.sh build
 soak:
@@ -153,6 +155,7 @@ help:
 	@echo "all (default)   build/release/milvus-cdc, without network"
 	@echo "demo            install what is missing, build, start a small real stack, replicate, show it"
 	@echo "check           the whole test command, from nothing"
+	@echo "chaos MINUTES=N every fault on real servers, both modes; makes docs/reliability.md"
 	@echo "test            unit, contract and short fault loops; no network"
 	@echo "check-asan      the same under AddressSanitizer and UBSan;  check-tsan: ThreadSanitizer"
 	@echo "soak SEEDS=50   random operations by several clients, everything compared, both modes"
@@ -161,4 +164,4 @@ help:
 	@echo "deps lint fmt man install uninstall clean"
 
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(REAL:=.d) $(BENCH:=.d) $(B)/src/main.d $(HELPERS:%.c=$(B)/%.d)
-.PHONY: soak all test test-programs test-real bench-programs check-asan check-tsan demo check deps bench lint fmt man install uninstall deb clean help
+.PHONY: soak chaos all test test-programs test-real bench-programs check-asan check-tsan demo check deps bench lint fmt man install uninstall deb clean help

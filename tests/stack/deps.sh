@@ -11,7 +11,7 @@ set -euo pipefail
 build="gcc clang clang-format libclang-rt-14-dev make pkg-config sqlite3 protobuf-c-compiler
 	libsqlite3-dev libmicrohttpd-dev libjansson-dev libcurl4-openssl-dev librdkafka-dev
 	libsystemd-dev libssl-dev libprotobuf-c-dev libyaml-dev"
-run="etcd-server etcd-client kcat curl ca-certificates jq maven python3-venv xz-utils"
+run="etcd-server etcd-client kcat curl iproute2 ca-certificates jq maven python3-venv xz-utils"
 # the Debian package, and the container that it is tried in (tests/system)
 package="dpkg-dev debhelper fakeroot po-debconf bash-completion lintian debootstrap systemd-container
 	util-linux"

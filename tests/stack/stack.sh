@@ -24,6 +24,8 @@
 #                    true: that Milvus wants a user; there is root with the password Milvus (false)
 #   TARGET_PASSWORD, SOURCE_PASSWORD
 #                    root's password, for the look at its health when a test has changed it (Milvus)
+#   KAFKA_VIA        address by which Kafka's clients reach it in another way: one more listener, for what
+#                    carries connections on from there (none)
 #   SECURE_DIR, TARGET_TLS, ETCD_TLS, KAFKA_SECURE
 #                    certificates and more listeners, see secure.sh
 #
@@ -55,6 +57,7 @@ declare -A port=(
 	[source-etcd]=$((base + 1)) [source-etcd-peer]=$((base + 2))
 	[target-etcd]=$((base + 3)) [target-etcd-peer]=$((base + 4))
 	[kafka]=$((base + 5)) [kafka-controller]=$((base + 6))
+	[kafka-via]=$((base + 45))
 	[source]=$((base + 10)) # +1 metrics and health, +2 ... +9 internal, see milvus_settings
 	[target]=$((base + 30))
 )
@@ -193,7 +196,7 @@ start_etcd() # PART
 
 start_kafka()
 {
-	local dir=$run/kafka
+	local dir=$run/kafka via
 	local java=(java -Xms128m -Xmx384m -XX:+UseSerialGC -XX:TieredStopAtLevel=1
 		-Dorg.slf4j.simpleLogger.showDateTime=true
 		-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS
@@ -222,6 +225,13 @@ start_kafka()
 	log.retention.ms=-1
 	log.cleaner.dedupe.buffer.size=4194304
 	EOF
+	via=$(setting KAFKA_VIA "")
+	if [ -n "$via" ]; then
+		sed -i -e "s/^listeners=.*/&,VIA:\/\/$host:${port[kafka-via]}/" \
+			-e "s/^advertised.listeners=.*/&,VIA:\/\/$via:${port[kafka-via]}/" "$dir/server.properties"
+		echo listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,VIA:PLAINTEXT \
+			>>"$dir/server.properties"
+	fi
 	if [ "$(setting KAFKA_SECURE false)" = true ]; then
 		kafka_secure_properties | sed -i -e '/^\(advertised\.\)\?listeners=/d' -e '$r /dev/stdin' \
 			"$dir/server.properties"

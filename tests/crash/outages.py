@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The others die: target, Kafka and etcd of the source are killed, frozen, refuse, or come back as somebody else."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cdc import TARGET, stack, until
+from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, connections, db, utility
+from recovery import Outages
+from tally import Tally
+from victim import MODE, Victim, wait
+
+RUN = Path(os.environ["RUN_DIR"])
+SHORT = ["target frozen for 12", "Kafka killed", "etcd killed"]
+AWAY = ["source-etcd", "target-etcd", "kafka", "source", "target"]
+REFUSALS = {
+    "target refuses: writing denied": "quotaAndLimits/limitWriting/forceDeny",
+    "target refuses: password revoked": "common/security/authorizationEnabled",
+}
+
+
+def etcdctl(address: str, *words: str) -> str:
+    env = os.environ | {"ETCDCTL_API": "3"}
+    run = subprocess.run(["etcdctl", "--endpoints", address, *words], env=env, capture_output=True, text=True)
+    assert run.returncode == 0, f"etcdctl {words[0]}: {run.stderr}"
+    return run.stdout
+
+
+def flush_target() -> None:
+    """A 2.3.5 that is killed loses rows that it had not flushed, also without a replicator."""
+    for database in db.list_database(using="target"):
+        alias = f"target/{database}"
+        if not connections.has_connection(alias):
+            connections.connect(alias, uri=TARGET, db_name=database)
+        names = utility.list_collections(using=alias)
+        if names:
+            connections._fetch_handler(alias).flush(names)
+
+
+def catalog(alias: str) -> list[tuple[str, list[str]]]:
+    """Databases and collections of the target."""
+    found = []
+    for database in sorted(db.list_database(using=alias)):
+        connections.connect(f"look/{database}", uri=TARGET, db_name=database)
+        found.append((database, sorted(utility.list_collections(using=f"look/{database}"))))
+    return found
+
+
+class Others(Outages):
+    def source_lives(self) -> None:
+        """What lost its etcd or Kafka for long may have ended."""
+        stack("start", "source")
+
+    # --- the target ------------------------------------------------------------------------------
+
+    def target_killed(self, fault: str) -> bool:
+        """In the middle of a window: it has been sent, and nothing of it is done yet."""
+        print(f"# {fault}", flush=True)
+        self.load(6)
+        self.flowing()
+        self.loads.rows()
+        if not self.tally.check(150):
+            return False
+        flush_target()
+        self.cdc.pause(self.cdc.task)
+        journaled = self.cdc.progress(self.cdc.task)["journaled"]
+        self.load(4)
+        until(lambda: self.cdc.progress(self.cdc.task)["journaled"] > journaled + 500, 60, "a backlog")
+        stack("freeze", "target")
+        self.cdc.resume(self.cdc.task)
+        wait(3)
+        stack("kill", "target")
+        wait(2)
+        _, before = self.applied_at()
+        stack("start", "target")
+        return self.back(fault, time.monotonic(), before)
+
+    def frozen(self, fault: str, part: str, seconds: float) -> bool:
+        return self.during(fault, lambda: stack("freeze", part), lambda: stack("thaw", part), seconds)
+
+    def refusing(self, fault: str) -> bool:
+        """A setting of the target, which it takes from its etcd within seconds."""
+        etcd, key = os.environ["TARGET_ETCD"], f"by-dev/config/{REFUSALS[fault]}"
+
+        def begin() -> None:
+            if "password" in fault:
+                utility.update_password("root", "Milvus", "another", using="target")
+            etcdctl(etcd, "put", key, "true")
+            until(lambda: not self.applied_at()[0], 30, f"{fault}: it is told in health")
+
+        def end() -> None:
+            etcdctl(etcd, "del", key)
+            until(self.target_takes_rows, 30, "the target takes rows again")
+
+        ok = self.during(fault, begin, end, 10)
+        if "password" in fault:
+            utility.update_password("root", "another", "Milvus", using="target")
+        return ok
+
+    def target_takes_rows(self) -> bool:
+        """A look is enough to see its users; the quota shows in its own metrics only, so a row of ours."""
+        if not utility.has_collection("probe", using="target"):
+            fields = [FieldSchema("id", DataType.INT64, is_primary=True), FieldSchema("v", DataType.FLOAT_VECTOR, dim=2)]
+            Collection("probe", CollectionSchema(fields), using="target")
+        Collection("probe", using="target").insert([[1], [[0.0, 1.0]]], timeout=2)
+        utility.drop_collection("probe", using="target")
+        return True
+
+    # --- Kafka and etcd --------------------------------------------------------------------------
+
+    def killed(self, fault: str, part: str, seconds: float) -> bool:
+        def end() -> None:
+            stack("start", part)
+            self.source_lives()
+
+        return self.during(fault, lambda: stack("kill", part), end, seconds)
+
+    def compacted(self, fault: str) -> bool:
+        """While the daemon is down, and while it runs."""
+        etcd = os.environ["SOURCE_ETCD"]
+
+        def compact() -> None:
+            text = etcdctl(etcd, "endpoint", "status", "-w", "fields")
+            revision = next(line.split(":")[1].strip() for line in text.splitlines() if line.startswith('"Revision"'))
+            etcdctl(etcd, "compact", revision)
+            etcdctl(etcd, "defrag")
+
+        def begin() -> None:
+            compact()
+            self.cdc.hit(signal.SIGKILL)
+
+        def end() -> None:
+            compact()
+            self.cdc.launch()
+            self.cdc.answers()
+
+        self.load(12)
+        self.flowing()
+        begin()
+        wait(4)
+        before = time.time() - 4
+        end()
+        return self.back(fault, time.monotonic(), before)
+
+    # --- all of them -----------------------------------------------------------------------------
+
+    def all_away(self, fault: str) -> bool:
+        """Retries are bounded: hardly any CPU, a line in the log at the 1st, 2nd, 4th, 8th ... failure."""
+        print(f"# {fault}", flush=True)
+        self.load(5)
+        self.flowing()
+        self.loads.rows()
+        if not self.tally.check(150):
+            return False
+        flush_target()
+        _, before = self.applied_at()
+        for part in AWAY:
+            stack("kill", part)
+        logged = len(self.cdc.log.read_text())
+        wait(10)
+        share = self.cpu(20)
+        lines = self.cdc.log.read_text()[logged:].splitlines()
+        for part in AWAY:
+            stack("start", part)
+        failures = [int(n) for line in lines for n in re.findall(r"\(failure (\d+), trying on\)", line)]
+        print(f"#   {100 * share:.2f} % of a CPU, {len(lines)} lines, failures logged: {sorted(failures)}", flush=True)
+        assert share < 0.01, f"{100 * share:.2f} % of a CPU while nothing answers"
+        assert failures and all(n & (n - 1) == 0 for n in failures), f"a line at each doubling: {failures}"
+        assert max(failures) >= 4, f"it is tried at least each 10 s: {failures}"
+        assert len(lines) < 60, f"{len(lines)} lines in 30 s"
+        self.ticks()
+        return self.back(fault, time.monotonic(), before)
+
+    def cpu(self, seconds: float) -> float:
+        """The daemon's share of one CPU over that time."""
+        assert self.cdc.process
+        stat = Path(f"/proc/{self.cdc.process.pid}/stat")
+
+        def used() -> int:
+            return sum(int(word) for word in stat.read_text().rsplit(") ", 1)[1].split()[11:13])
+
+        first = used()
+        wait(seconds)
+        return (used() - first) / os.sysconf("SC_CLK_TCK") / seconds
+
+    # --- somebody else (R6) ----------------------------------------------------------------------
+
+    def other_etcd(self, fault: str, prepare: Callable[[Path], list[str]]) -> bool:
+        """The source's etcd makes room for another one at its address, and comes back."""
+        print(f"# {fault}", flush=True)
+        data, true, other = RUN / "source-etcd/data", RUN / "true-etcd", RUN / "other-etcd"
+        options = prepare(other)
+        self.load(6)
+        self.flowing()
+        self.loads.rows()
+        if not self.tally.check(150):
+            return False
+        before = catalog("target")
+        stack("freeze", "source")
+        stack("kill", "source-etcd")
+        data.rename(true)
+        process = start_etcd(other, options)
+        try:
+            until(self.held, 40, "the task is held with SOURCE_FOREIGN")
+            wait(5)
+            assert self.held(), "it stays on hold"
+            assert catalog("target") == before, f"{fault}: DDL was written: {before} -> {catalog('target')}"
+        finally:
+            process.kill()
+            process.wait()
+            true.rename(data)
+            shutil.rmtree(other, ignore_errors=True)
+            stack("start", "source-etcd")
+            stack("thaw", "source")
+        self.tally.add(fault)
+        self.source_lives()
+        self.ticks()
+        self.cdc.resume(self.cdc.task)
+        self.load(4)
+        self.loads.rows()
+        return self.tally.check(150)
+
+    def held(self) -> bool:
+        health = self.cdc.get(self.cdc.task)["health"]
+        return health["status"] == "held" and health.get("error") == "SOURCE_FOREIGN"
+
+    def foreign(self, fault: str) -> bool:
+        """Another cluster, which has no key of ours."""
+        return self.other_etcd(fault, lambda folder: ["--initial-cluster-token", "another"])
+
+    def backup(self, fault: str) -> bool:
+        """The same cluster, as it was some operations ago."""
+
+        def copy(folder: Path) -> list[str]:
+            stack("kill", "source-etcd")
+            shutil.copytree(RUN / "source-etcd/data", folder)
+            stack("start", "source-etcd")
+            self.ticks()
+            return []
+
+        return self.other_etcd(fault, copy)
+
+    def faults(self) -> list[tuple[str, Callable[[], bool]]]:
+        each: list[tuple[str, Callable[[str], bool]]] = [
+            ("target killed in the middle of a window", self.target_killed),
+            ("target frozen for 12 s", lambda f: self.frozen(f, "target", 12)),
+            ("target frozen for 45 s", lambda f: self.frozen(f, "target", 45)),
+            ("Kafka frozen for 25 s", lambda f: self.frozen(f, "kafka", 25)),
+            ("etcd frozen for 25 s", lambda f: self.frozen(f, "source-etcd", 25)),
+            ("Kafka killed and restarted", lambda f: self.killed(f, "kafka", 0)),
+            ("Kafka away for 60 s", lambda f: self.killed(f, "kafka", 60)),
+            ("etcd killed and restarted", lambda f: self.killed(f, "source-etcd", 0)),
+            ("etcd away for 60 s", lambda f: self.killed(f, "source-etcd", 60)),
+            ("etcd compacted", self.compacted),
+            ("everything is away", self.all_away),
+            ("etcd is another cluster (R6)", self.foreign),
+            ("etcd restored from an older backup (R6)", self.backup),
+            *((name, self.refusing) for name in REFUSALS),
+        ]
+        if MODE == "replicate":  # its door for replicated messages knows no quota
+            each = [one for one in each if "writing denied" not in one[0]]
+        return [(name, lambda name=name, fault=fault: fault(name)) for name, fault in each]
+
+
+def start_etcd(folder: Path, options: list[str]) -> subprocess.Popen[bytes]:
+    """At the address of the source's."""
+    host, port = os.environ["SOURCE_ETCD"].rsplit(":", 1)
+    client, peer = f"http://{host}:{port}", f"http://{host}:{int(port) + 1}"
+    words = ["etcd", "--name", "source-etcd", "--data-dir", str(folder), *options]
+    words += ["--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer]
+    words += ["--initial-advertise-peer-urls", peer, "--initial-cluster", f"source-etcd={peer}"]
+    log = open(folder.with_suffix(".log"), "ab")
+    process = subprocess.Popen(words, stdout=log, stderr=log)
+    until(lambda: etcdctl(f"{host}:{port}", "endpoint", "health"), 30, "the other etcd answers")
+    return process
+
+
+def run(cdc: Victim, tally: Tally, seed: int, short: bool, only: list[str] | None) -> bool:
+    connections.connect("target", uri=TARGET)
+    others = Others(cdc, tally, seed)
+    return others.run(others.faults(), only or (SHORT if short else None))
