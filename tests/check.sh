@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # make check: the whole test command, from nothing on a fresh Debian 12. Installs what is missing, builds,
-# lints, runs unit, contract and fault tests (plain, under ASan+UBSan, under TSan) and the end-to-end tests
-# on a real stack. Ends with "N passed, N failed"; what cannot run counts as failed.
+# lints, runs unit, contract and fault tests (plain, under ASan+UBSan, under TSan), the end-to-end tests, faults
+# and the package on a real stack, once more with an ordinary target, and secure links. Ends with "N passed, N
+# failed"; what cannot run counts as failed.
 set -u
 cd "$(dirname "$0")/.."
 export T_COUNTS
@@ -45,16 +46,48 @@ for variant in test asan tsan; do
 	fi
 done
 
+vars() # of the running stack, into the environment
+{
+	eval "$(tests/stack/stack.sh env)"
+	export SOURCE_ETCD TARGET_ETCD KAFKA SOURCE_URI TARGET_URI SOURCE_ROOT PY CDC_ADDRESS RUN_DIR
+}
+# tap NAME COMMAND...: prints TAP; each of its tests counts, and one for the run if it does not end
+tap()
+{
+	local name=$1 out="$work/$1.tap"
+	shift
+	"$@" 2>&1 | tee "$out"
+	if grep -q '^1\.\.' "$out"; then
+		echo "$(grep -c '^ok ' "$out") $(grep -c '^not ok ' "$out")" >>"$T_COUNTS"
+	else
+		count "the run of $name ends" false
+	fi
+}
+
 step "a real stack"
 count "two etcd, Kafka and two Milvus come up" tests/stack/stack.sh up
-step "end to end"
-eval "$(tests/stack/stack.sh env)"
-export SOURCE_ETCD TARGET_ETCD KAFKA SOURCE_URI TARGET_URI SOURCE_ROOT PY CDC_ADDRESS RUN_DIR
+vars
 make -s VARIANT=asan test-real
-"$PY" tests/e2e/run.py "$work/e2e" 2>&1 | tee "$work/e2e.tap"
-if grep -q '^1\.\.' "$work/e2e.tap"; then
-	echo "$(grep -c '^ok ' "$work/e2e.tap") $(grep -c '^not ok ' "$work/e2e.tap")" >>"$T_COUNTS"
-else
-	count "the end-to-end run ends" false
-fi
+step "end to end"
+tap e2e "$PY" tests/e2e/run.py "$work/e2e"
+step "the package, in a booted container"
+tap system tests/system/run.sh "$work/system"
+step "faults on real servers"
+count "nothing is lost or doubled by a little of each fault" \
+	"$PY" tests/crash/chaos.py "$work/chaos" --short --program "$PWD/build/test/milvus-cdc"
+tests/stack/stack.sh wipe
+
+step "an ordinary target"
+export TARGET_TT=true
+count "a stack with an ordinary target comes up" tests/stack/stack.sh up
+tap upsert "$PY" tests/e2e/run.py "$work/upsert" u1
+tap upsert-model "$PY" tests/e2e/run.py "$work/upsert-model" m1
+tests/stack/stack.sh wipe
+unset TARGET_TT
+
+step "secure links"
+STACK=$((STACK + 1))
+vars
+tap secure "$PY" tests/e2e/run.py "$work/secure" s1
+tests/stack/stack.sh wipe
 step "done"
