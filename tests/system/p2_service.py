@@ -35,7 +35,7 @@ def test_the_main_job_runs_inside_the_unit(world: "World") -> None:
     cdc.systemctl("restart")
     assert world.machine.show("ActiveState") == "active"
     task = cdc.the_task()
-    Load(rows=4_000, seed=61, seconds=8).wait()
+    Load(rows=2_000, seed=61, seconds=4).wait()
     assert "all equal" in compare(60)
     until(lambda: cdc.line().startswith("1 task running; lag "), 15, "the status line: " + cdc.line())
     assert "; journal " in cdc.line()
@@ -68,7 +68,7 @@ def test_reload_takes_the_log_level_and_names_the_rest(world: "World") -> None:
 def test_stop_takes_less_than_two_seconds_under_load(world: "World") -> None:
     cdc = world.cdc
     task = cdc.the_task()
-    load = Load(rows=4_000, seed=62, seconds=8)
+    load = Load(rows=2_000, seed=62, seconds=4)
     start = cdc.progress(task)["journaled"]
     until(lambda: cdc.progress(task)["journaled"] > start or load.over(), 30, "rows flow")
     began = time.monotonic()
