@@ -10,8 +10,10 @@ s*.py wipe the stack and start servers with settings of their own: they run only
 So do u*.py, which want an ordinary target (a fresh stack brought up with TARGET_TT=true): run.py FOLDER u1
 """
 
+import atexit
 import importlib.util
 import re
+import signal
 import sys
 import time
 import traceback
@@ -28,6 +30,8 @@ OTHER_STACKS = "su"
 def main() -> int:
     only = sys.argv[2:]
     cdc = Cdc(Path(sys.argv[1]))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing that was started is left
+    atexit.register(lambda: cdc.process and cdc.end(signal.SIGKILL))
     count = failed = 0
     asked = {o[0] for o in only if re.match(f"[{OTHER_STACKS}]\\d", o)} or {""}
     for path in sorted(HERE.glob("[a-z][0-9]*.py")):

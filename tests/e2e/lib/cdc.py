@@ -70,6 +70,12 @@ class Cdc:
         )
 
     def start(self) -> None:
+        try:
+            self.http("GET", "/healthz")
+        except OSError:
+            pass
+        else:
+            raise RuntimeError(f"something else answers on {self.address}: a daemon that an earlier run left?")
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [self.program, "--config", str(self.config)],
