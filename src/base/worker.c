@@ -37,6 +37,7 @@ struct worker {
 	pthread_cond_t cond;
 	bool wake, retry;
 	struct health health;
+	int64_t since_mono_ms; /* as health.since_ms, by the clock that nobody sets */
 };
 
 int64_t clock_mono_ms(void)
@@ -150,13 +151,13 @@ static void worker_ok(struct worker *w)
 	pthread_mutex_lock(&w->mutex);
 	if (w->health.status != HEALTH_OK) {
 		failures = w->health.failures;
-		since = w->health.since_ms;
+		since = w->since_mono_ms;
 		w->health = (struct health){.since_ms = clock_real_ms()};
 	}
 	pthread_mutex_unlock(&w->mutex);
 	if (failures)
 		log_event(WORKER_RECOVERED, "recovered after %llu failures in %.1f s",
-			  (unsigned long long)failures, (double)(clock_real_ms() - since) / 1000);
+			  (unsigned long long)failures, (double)(clock_mono_ms() - since) / 1000);
 }
 
 /* Takes note of an error; returns how often it came in a row. */
@@ -166,6 +167,8 @@ static uint64_t worker_failed(struct worker *w, const struct err *err, enum heal
 
 	pthread_mutex_lock(&w->mutex);
 	if (w->health.status != status) {
+		if (w->health.status == HEALTH_OK)
+			w->since_mono_ms = clock_mono_ms();
 		w->health.since_ms = clock_real_ms();
 		w->health.failures = 0;
 	}
