@@ -396,8 +396,9 @@ static int mark_window(struct applier *a, cdc_ts last, const struct sink_object 
 		return rc;
 	CRASH_POINT("applier_marked");
 	note_new_holds(a, a->mark.seq);
+	if (w->count && w->entries[w->count - 1].ts > a->mark.ts)
+		a->numbered = true; /* all that was read again has a number below the mark's */
 	a->mark = mark;
-	a->numbered = true;
 	a->tick_due = mark.out;
 	a->intent = a->has_next ? a->next.intent : (struct apply_intent){0};
 	return 0;
@@ -428,6 +429,8 @@ static int apply_window(struct applier *a, struct err *err)
 	drop_new_holds(a);
 	if ((rc = send_list(a, a->window.late, a->window.late_count, &changes, err)) < 0)
 		return rc;
+	if (a->window.late_count)
+		prepare(a); /* without the rows of what is on hold now */
 	if (a->intent.type == INTENT_DATA)
 		rc = send_data(a, &last, err);
 	else

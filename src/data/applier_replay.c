@@ -57,6 +57,16 @@ static void copy_entry(struct entry *to, const struct entry *from, struct arena 
 }
 
 /*
+ * Is e, at or after h->seq, one that was not applied? What is below h->ts was, and has been read again under
+ * a new number (R13); what has no time of its own may have come below it only then.
+ */
+static bool waits(const struct hold *h, const struct entry *e)
+{
+	return e->collection_id == h->collection_id && e->kind != KIND_FLUSH &&
+	       (e->ts >= h->ts || !window_has_own_time(e));
+}
+
+/*
  * Entries of the collection in [h->seq, last] into a->window: one barrier, or data up to the next one,
  * up to about the window's size; all of a window in doubt, whatever the size is now (R19). *end:
  * everything of the collection up to there is in.
@@ -83,8 +93,7 @@ static int gather(struct applier *a, const struct hold *h, int64_t last, int64_t
 		for (size_t i = 0; i < b.count && b.entries[i].seq <= last; i++) {
 			const struct entry *e = &b.entries[i];
 
-			/* below h->ts: applied, read again under a new number (R13) */
-			if (e->collection_id == h->collection_id && e->kind != KIND_FLUSH && e->ts >= h->ts) {
+			if (waits(h, e)) {
 				if (w->count && (window_is_barrier(e) || bytes + e->size > most))
 					return 0;
 				if (w->count == cap) {
@@ -132,7 +141,8 @@ static int refused_again(struct applier *a, struct hold *h, cdc_ts last, const s
 	now.replay_seq = 0;
 	now.unclear |= why->unclear;
 	for (size_t i = 0; i < w->count && w->entries[i].seq <= why->seq; i++) {
-		now.ts = w->entries[i].ts;
+		if (w->entries[i].ts > now.ts)
+			now.ts = w->entries[i].ts;
 		if (w->entries[i].seq < why->seq)
 			mark.rows_applied += w->entries[i].rows;
 	}
@@ -232,9 +242,9 @@ static int confirm(struct applier *a, struct hold *h, cdc_ts last, const struct 
 
 	now.seq = h->replay_seq + 1;
 	now.replay_seq = 0;
-	if (a->window.count)
+	if (a->window.count && a->window.entries[a->window.count - 1].ts > now.ts)
 		now.ts = a->window.entries[a->window.count - 1].ts;
-	level = now.seq > a->mark.seq;
+	level = a->numbered && now.seq > a->mark.seq; /* else more of it is being read again (R13) */
 	mark.rows_applied += rows_of(&a->window);
 	if (last > mark.out)
 		mark.out = last;

@@ -15,8 +15,11 @@ void window_done(struct window *w)
 	*w = (struct window){0};
 }
 
-/* DDL that only the catalog tells of has the watermark's time, another one when it is read again (R9). */
-static bool has_own_time(const struct entry *e)
+/*
+ * DDL that only the catalog tells of has the watermark's time, another one when it is read again (R9). So
+ * may a drop: it stands at its record, or earlier, at the creation or rename that needs the name.
+ */
+bool window_has_own_time(const struct entry *e)
 {
 	switch (e->kind) {
 	case KIND_NONE:
@@ -25,9 +28,7 @@ static bool has_own_time(const struct entry *e)
 	case KIND_TICK:
 	case KIND_OTHER:
 	case KIND_CREATE_COLLECTION:
-	case KIND_DROP_COLLECTION:
 	case KIND_CREATE_PARTITION:
-	case KIND_DROP_PARTITION:
 	case KIND_FLUSH:
 		return true;
 	default:
@@ -44,7 +45,7 @@ static void skip_applied(struct journal_batch *b, cdc_ts applied)
 	size_t n = 0;
 
 	for (size_t i = 0; i < b->count; i++)
-		if (b->entries[i].ts > applied || !has_own_time(&b->entries[i]))
+		if (b->entries[i].ts > applied || !window_has_own_time(&b->entries[i]))
 			b->entries[n++] = b->entries[i];
 	b->count = n;
 }
@@ -79,11 +80,33 @@ static cdc_ts covered(const struct journal_batch *b, size_t n)
 	return b->watermark > last ? b->watermark : last;
 }
 
+/*
+ * Takes the n entries apart: what the catalog told again comes first. Read again, it may stand anywhere:
+ * also in the middle of what was a window of rows alone. All of it is idempotent, and a window of rows
+ * creates nothing that it could need, so before it is as good. DDL stays in its order.
+ */
+static void split(struct window *w, const struct journal_batch *b, size_t n, bool data, cdc_ts applied)
+{
+	struct entry *late = arena_alloc(w->arena, (n + 1) * sizeof(*late));
+	struct entry *rest = arena_alloc(w->arena, (n + 1) * sizeof(*rest));
+
+	w->late = late;
+	w->entries = rest;
+	for (size_t i = 0; i < n; i++) {
+		const struct entry *e = &b->entries[i];
+
+		if (window_is_barrier(e) && (data || e->ts <= applied))
+			late[w->late_count++] = *e;
+		else
+			rest[w->count++] = *e;
+	}
+}
+
 /* 1: w is the window of open. 0: it is not all in the journal. -1: not all of it was read. */
 static int repeat(struct window *w, const struct journal_batch *b, const struct apply_intent *open,
 		  cdc_ts applied)
 {
-	size_t n = 0, late = 0;
+	size_t n = 0;
 
 	while (n < b->count && (b->entries[n].seq <= open->seq || b->entries[n].ts <= open->ts))
 		n++;
@@ -91,13 +114,8 @@ static int repeat(struct window *w, const struct journal_batch *b, const struct 
 		return -1;
 	if (n == b->count && b->watermark < open->ts && (n == 0 || b->entries[n - 1].seq != open->seq))
 		return 0; /* its tail is still being read again */
-	while (late < n && b->entries[late].ts <= applied)
-		late++;
+	split(w, b, n, open->type == INTENT_DATA, applied);
 	w->intent = *open;
-	w->late = b->entries;
-	w->late_count = late;
-	w->entries = b->entries + late;
-	w->count = n - late;
 	if (n && b->entries[n - 1].seq > open->seq)
 		w->intent.seq = b->entries[n - 1].seq;
 	return 1;

@@ -20,11 +20,14 @@ static inline bool window_is_barrier(const struct entry *e)
 	return kind_is_ddl(e->kind) && e->kind != KIND_FLUSH;
 }
 
+/* False: it may have another timestamp when it is read again (R13), so it is applied again. */
+bool window_has_own_time(const struct entry *e);
+
 struct window {
 	struct arena *arena; /* owns everything below */
 	struct entry *entries;
 	size_t count;
-	/* R13: DDL without a time of its own, read again in front of a window in doubt: applied first */
+	/* R13: DDL without a time of its own, read again with a window in doubt: applied first */
 	struct entry *late;
 	size_t late_count;
 	struct apply_intent intent; /* type INTENT_NONE: empty */

@@ -6,8 +6,10 @@
 #include "applier_kit.h"
 
 #include "../../src/data/target_gate.h"
+#include "../../src/data/window.h"
 
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 TEST(R23_a_refused_collection_is_held_and_the_others_flow)
 {
@@ -400,6 +402,110 @@ TEST(R13_entries_read_again_under_new_numbers_are_passed_once_and_for_all)
 	CHECK_INT(w->sends, 0);
 	CHECK_INT(st.seq, mark.seq + 3); /* else the applier would look at them again and again */
 	CHECK_INT(b.needed, mark.seq + 3);
+	bench_done(&b);
+}
+
+static struct entry ddl_of(enum kind kind, cdc_ts ts, int64_t id)
+{
+	return (struct entry){.kind = kind,
+			      .ts = ts,
+			      .collection_id = id,
+			      .db = "default",
+			      .collection = "two",
+			      .vchannel = "",
+			      .pchannel = "",
+			      .body = (const uint8_t *)"",
+			      .size = 0};
+}
+
+/* Refused for longer than a target that is starting is waited for. */
+TEST(R23_a_drop_that_is_refused_is_on_hold_after_a_restart_too)
+{
+	struct applier_stat st;
+	struct bench b;
+	cdc_ts ts;
+
+	fresh(&b, 2);
+	CHECK(bench_start(&b, false));
+	CHECK_INT(bench_run(&b, bench_watermark(&b), 0), 0);
+	w->refuse_ddl = 2;
+	ts = bench_watermark(&b) + 5;
+	bench_append(&b, ts, (struct entry[]){ddl_of(KIND_DROP_COLLECTION, ts, 2)}, 1);
+	CHECK_INT(bench_run(&b, ts, 0), 0);
+	applier_stat(b.applier, &st);
+	CHECK_INT(st.held, 1);
+	bench_crash(&b);
+	w->refuse_ddl = 0;
+	CHECK(bench_start(&b, false));
+	applier_retry(b.applier);
+	run_until_released(&b);
+	CHECK_INT(w->ddl[w->ddl_count - 1].kind, KIND_DROP_COLLECTION);
+	CHECK_INT(w->ddl[w->ddl_count - 1].collection_id, 2);
+	bench_done(&b);
+}
+
+/* All of the journal is lost and read again: etcd tells at once, in front, what came at ts before. */
+static void read_again(struct bench *b, struct entry *first, size_t n)
+{
+	static struct entry all[256];
+	AUTO(arena_free) struct arena *arena = arena_new();
+	struct journal_options o = {.segment_size = 1 << 20, .max_size = (int64_t)1 << 30, .keep_s = 3600};
+	struct journal_cursor *c;
+	struct journal_batch batch;
+	cdc_ts watermark = bench_watermark(b);
+	char path[96];
+	struct err err;
+	size_t count = 0;
+	int rows = b->rows;
+
+	CHECK(journal_cursor_open(&c, b->journal, &err) == 0);
+	CHECK(journal_read(c, -1, SIZE_MAX / 4, 10000, arena, &batch, &err) == 0);
+	CHECK(batch.complete && batch.count + n < ARRAY_LEN(all));
+	for (size_t i = 0; i < batch.count; i++)
+		if (i == 2) { /* behind the creations */
+			memcpy(all + count, first, n * sizeof(*first));
+			for (size_t k = 0; k < n; k++)
+				all[count + k].ts = batch.entries[i].ts;
+			count += n;
+			all[count++] = batch.entries[i];
+		} else if (window_has_own_time(&batch.entries[i])) {
+			all[count++] = batch.entries[i];
+		}
+	journal_cursor_close(c);
+	o.min_seq = journal_last_seq(b->journal);
+	bench_crash(b);
+	journal_close(b->journal);
+	snprintf(path, sizeof(path), "%s/journal.lost", b->dir);
+	CHECK(mkdir(path, 0700) == 0);
+	CHECK(journal_open(&b->journal, path, &o, &err) >= 0);
+	bench_append(b, watermark, all, count);
+	b->rows = rows;
+}
+
+TEST(R13_R23_a_rename_that_waits_is_not_lost_when_the_journal_is_read_again)
+{
+	struct entry rename = ddl_of(KIND_RENAME_COLLECTION, 0, 2);
+	struct bench b;
+	int renames = 0;
+	cdc_ts ts;
+
+	fresh(&b, 4);
+	w->refuse_collection = 2;
+	CHECK(bench_start(&b, false));
+	CHECK_INT(bench_run(&b, bench_watermark(&b), 0), 0);
+	rename.ts = ts = bench_watermark(&b) + 5;
+	bench_append(&b, ts, &rename, 1);
+	CHECK_INT(bench_run(&b, ts, 0), 0);
+	read_again(&b, &rename, 1);
+	w->refuse_collection = 0;
+	CHECK(bench_start(&b, false));
+	CHECK_INT(bench_run(&b, ts, 0), 0);
+	applier_retry(b.applier);
+	run_until_released(&b);
+	check_released(&b);
+	for (int i = 0; i < w->ddl_count; i++)
+		renames += w->ddl[i].kind == KIND_RENAME_COLLECTION;
+	CHECK(renames > 0);
 	bench_done(&b);
 }
 

@@ -47,7 +47,8 @@ static void fresh(void)
 	open_journal(0);
 }
 
-/* kinds: i insert, d delete, f flush, P drop partition, C create collection; ts from the array. */
+/* i insert, d delete, f flush, P drop partition, C create collection, D drop it, R rename; ts from the array.
+ */
 static void append(cdc_ts watermark, const char *kinds, const cdc_ts *ts)
 {
 	struct entry e[16];
@@ -59,6 +60,8 @@ static void append(cdc_ts watermark, const char *kinds, const cdc_ts *ts)
 					      : kinds[i] == 'd' ? KIND_DELETE
 					      : kinds[i] == 'f' ? KIND_FLUSH
 					      : kinds[i] == 'P' ? KIND_DROP_PARTITION
+					      : kinds[i] == 'D' ? KIND_DROP_COLLECTION
+					      : kinds[i] == 'R' ? KIND_RENAME_COLLECTION
 								: KIND_CREATE_COLLECTION,
 				      .ts = ts[i],
 				      .db = "default",
@@ -212,6 +215,66 @@ TEST(R13_what_is_applied_is_not_applied_again_after_the_tail_was_read_again)
 	append(90, "iiiii", (cdc_ts[]){10, 25, 40, 41, 50});
 	CHECK_INT(next(&mark, &none), 1);
 	CHECK_INT(w.entries[0].ts, 41);
+	done();
+}
+
+/* A journal that lost everything: what is appended has numbers above seq. */
+static void lost(int64_t seq)
+{
+	fresh();
+	journal_cursor_close(cursor);
+	journal_close(j);
+	open_journal(seq);
+}
+
+TEST(R13_a_rename_told_again_within_a_window_of_rows_is_not_left_out)
+{
+	struct apply_mark mark = {.seq = 100, .ts = 20, .out = 20};
+	struct apply_intent in = {.type = INTENT_DATA, .seq = 104, .ts = 45, .floor = 20, .version = 1};
+
+	lost(104);
+	append(90, "iRiRiRi", (cdc_ts[]){10, 20, 25, 30, 40, 46, 50});
+	CHECK_INT(next(&mark, &in), 1);
+	CHECK_INT(w.late_count, 2);
+	CHECK_INT(w.late[0].ts, 20);
+	CHECK_INT(w.late[1].ts, 30);
+	CHECK_INT(w.count, 2);
+	CHECK_INT(w.entries[0].ts, 25);
+	CHECK_INT(w.entries[1].ts, 40);
+	CHECK_INT(w.intent.seq, w.entries[1].seq);
+	done();
+}
+
+TEST(R13_all_that_is_told_again_in_place_of_one_ddl_in_doubt_is_there_in_order)
+{
+	struct apply_mark mark = {.seq = 100, .ts = 20, .out = 20};
+	struct apply_intent in = {.type = INTENT_DDL, .seq = 101, .ts = 45, .floor = 20, .version = 1};
+
+	lost(101);
+	append(90, "RCRi", (cdc_ts[]){15, 25, 30, 50});
+	CHECK_INT(next(&mark, &in), 1);
+	CHECK_INT(w.late_count, 1);
+	CHECK_INT(w.count, 2);
+	CHECK_INT(w.entries[0].kind, KIND_CREATE_COLLECTION);
+	CHECK_INT(w.entries[1].kind, KIND_RENAME_COLLECTION);
+	CHECK_INT(w.intent.seq, w.entries[1].seq);
+	done();
+}
+
+TEST(R13_a_drop_that_is_told_earlier_than_before_is_not_taken_for_applied)
+{
+	struct apply_mark mark = {.seq = 100, .ts = 40, .out = 40};
+
+	lost(100);
+	append(90, "iDPi", (cdc_ts[]){10, 25, 30, 50});
+	CHECK_INT(next(&mark, &none), 1);
+	CHECK_INT(w.count, 1);
+	CHECK_INT(w.entries[0].kind, KIND_DROP_COLLECTION);
+	CHECK_INT(w.intent.type, INTENT_DDL);
+	CHECK_INT(w.intent.ts, 40); /* the mark does not go back */
+	mark = after();
+	CHECK_INT(next(&mark, &none), 1);
+	CHECK_INT(w.entries[0].kind, KIND_DROP_PARTITION);
 	done();
 }
 
