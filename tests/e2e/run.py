@@ -5,7 +5,8 @@
     run.py FOLDER [SUBSTRING...]
 
 Test files are [a-z][0-9]*.py in this folder, in order of name; tests are functions called test_*, in order of
-definition, and get the shared Cdc. Prints TAP; a failed test does not stop the run. FOLDER: work files.
+definition, and get the shared Cdc. Prints TAP; a failed test does not stop the run. FOLDER: work files. After each
+file all tasks, collections and databases are removed from both sides.
 s*.py wipe the stack and start servers with settings of their own: they run only when they are named, alone.
 So do u*.py, which want an ordinary target (a fresh stack brought up with TARGET_TT=true): run.py FOLDER u1
 """
@@ -23,6 +24,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "lib"))
 
 from cdc import Cdc  # noqa: E402
+from clean import clean  # noqa: E402
 
 OTHER_STACKS = "su"
 
@@ -41,6 +43,7 @@ def main() -> int:
         assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
+        before = count
         for name, test in list(vars(module).items()):
             if not name.startswith("test_") or (only and not any(o in path.stem + "." + name for o in only)):
                 continue
@@ -57,6 +60,8 @@ def main() -> int:
                 for line in traceback.format_exc().splitlines() + ["log: " + l for l in cdc.tail().splitlines()]:
                     print("#", line)
             print(f"{verdict} {count} - {path.stem}.{name} # {time.monotonic() - start:.1f} s", flush=True)
+        if count > before and path.name[0] != "s":
+            clean(cdc)
     if cdc.process:
         cdc.end()
     print(f"1..{count}")

@@ -28,6 +28,7 @@ LIB = HERE.parent / "e2e/lib"
 sys.path.insert(0, str(LIB))
 
 from cdc import SOURCE, TARGET, Cdc, until  # noqa: E402
+from clean import empty  # noqa: E402
 from client import create_shared  # noqa: E402
 from pymilvus import Collection, DataType, connections, db, utility  # noqa: E402
 
@@ -91,14 +92,9 @@ def make_readable() -> None:
 
 
 def drop_everything() -> None:
-    for alias, name in every_collection():
-        for a in utility.list_aliases(name, using=alias):
-            utility.drop_alias(a, using=alias)
-        utility.drop_collection(name, using=alias)
-    for database in db.list_database():
-        if database != "default":
-            connections.disconnect(f"soak/{database}")
-            db.drop_database(database)
+    for alias in [name for name, _ in connections.list_connections() if name.startswith("soak/")]:
+        connections.disconnect(alias)
+    empty("source", SOURCE)
 
 
 def disturb(cdc: Cdc, task: str, rnd: random.Random, seconds: float) -> None:
