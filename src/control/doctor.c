@@ -74,17 +74,17 @@ static void check_source(struct doctor *d)
 			  "restart milvus-cdc",
 			  d->file);
 
+	const char *missing = s->etcd.address[0] ? "sourceConfig.kafka.address is"
+			      : s->kafka.address
+				      ? "sourceConfig.etcd.address is"
+				      : "sourceConfig.etcd.address and sourceConfig.kafka.address are";
+
 	if (conf_has_source(d->conf)) {
 		doctor_etcd(d);
 		doctor_kafka(d);
 	} else {
-		doctor_say(d, FAIL, "source", remedy, "no source Milvus is configured: %s%s%s not set in %s",
-			   s->etcd.address[0] ? "" : "sourceConfig.etcd.address",
-			   s->etcd.address[0] || s->kafka.address ? " is" : " and ",
-			   s->kafka.address     ? ""
-			   : s->etcd.address[0] ? "sourceConfig.kafka.address is"
-						: "sourceConfig.kafka.address are",
-			   d->file);
+		doctor_say(d, FAIL, "source", remedy, "no source Milvus is configured: %s not set in %s",
+			   missing, d->file);
 	}
 }
 
