@@ -103,6 +103,7 @@ static void repair_task(struct tasks *ts, struct task *t)
 	struct flow_conf fc = task_flow_conf(ts, &t->row, dir);
 	struct flow *flow = TAKE(t->flow);
 	struct err err = {0};
+	bool again;
 	int rc;
 
 	err_set(&t->open_err, ERR_JOURNAL_BAD, "the journal is damaged and is being repaired");
@@ -118,11 +119,15 @@ static void repair_task(struct tasks *ts, struct task *t)
 			"the journal was damaged; the file and all after it are in quarantine/ and are read "
 			"again from the source: %s",
 			err.text);
+	again = rc < 0 && err_policy(err.code) == ERR_RETRY;
+	if (again)
+		log_warning("the journal is damaged and cannot be looked through now, tried again: %s",
+			    err.text);
 	else if (rc < 0)
 		task_event(t->row.id, JOURNAL_LOST, "the journal is damaged and cannot be read again: %s",
 			   err.text);
 	pthread_mutex_lock(&ts->mutex);
-	t->beyond_repair = rc <= 0;
+	t->beyond_repair = rc <= 0 && !again;
 }
 
 static bool needs_repair(const struct task *t)
@@ -134,7 +139,7 @@ static bool needs_repair(const struct task *t)
 	if (!t->flow)
 		return t->open_err.code == ERR_JOURNAL_BAD;
 	flow_status(t->flow, &st);
-	return st.applier.code == ERR_JOURNAL_BAD;
+	return st.applier.code == ERR_JOURNAL_BAD || st.reader.code == ERR_JOURNAL_BAD;
 }
 
 static bool needs_opening(const struct task *t)

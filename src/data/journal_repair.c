@@ -89,7 +89,49 @@ out:
 	return rc;
 }
 
-static int check_file(const char *path, int64_t first, int64_t after, struct err *err)
+/* What no entry lies in is damaged, too, if the next write would meet it. */
+static int check_pages(sqlite3 *db, const char *path, struct err *err)
+{
+	sqlite3_stmt *s;
+	int rc = sql_prepare(db, path, "PRAGMA integrity_check(1)", &s, err);
+	const char *found;
+
+	if (rc < 0)
+		return rc;
+	rc = sqlite3_step(s);
+	found = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(s, 0) : NULL;
+	if (rc != SQLITE_ROW)
+		rc = sql_fail(db, rc, path, "check", err);
+	else
+		rc = found && STREQ(found, "ok") ? 0 : sql_bad(path, err, "%.200s", found ? found : "?");
+	sqlite3_finalize(s);
+	return rc;
+}
+
+/* A file of which *last is the end, and everything up to its first cut belongs into older ones. */
+static int check_joint(sqlite3 *db, const char *path, int64_t *last, const struct head *head, struct err *err)
+{
+	sqlite3_stmt *s;
+	int rc = sql_prepare(db, path, "SELECT last_seq FROM cut ORDER BY id LIMIT 1", &s, err);
+	int64_t base;
+
+	if (rc < 0)
+		return rc;
+	rc = sqlite3_step(s);
+	base = rc == SQLITE_ROW ? sqlite3_column_int64(s, 0) : 0;
+	sqlite3_finalize(s);
+	if (rc != SQLITE_ROW)
+		return sql_fail(db, rc, path, "check", err);
+	if (base > *last)
+		return sql_bad(path, err, "the file before it is gone, with the entries %lld to %lld",
+			       (long long)*last + 1, (long long)base);
+	if (head->last_seq > *last)
+		*last = head->last_seq;
+	return 0;
+}
+
+/* last: of the files before; grows. */
+static int check_file(const char *path, int64_t first, int64_t after, int64_t *last, struct err *err)
 {
 	struct journal j = {0};
 	struct segment *seg = xcalloc(1, sizeof(*seg));
@@ -99,7 +141,8 @@ static int check_file(const char *path, int64_t first, int64_t after, struct err
 	seg->path = xstrdup(path);
 	seg->first = first;
 	if ((rc = segment_probe(path, err)) >= 0 && (rc = segment_open_db(&j, path, true, &db, err)) >= 0 &&
-	    (rc = segment_load(&j, seg, db, err)) >= 0)
+	    (rc = segment_load(&j, seg, db, err)) >= 0 && rc != SEGMENT_VOID &&
+	    (rc = check_joint(db, path, last, &j.head, err)) >= 0 && (rc = check_pages(db, path, err)) >= 0)
 		rc = check_entries(db, path, after, &j.head, err);
 	sqlite3_close(db);
 	segment_free(seg);
@@ -140,6 +183,7 @@ static int cut_back(const char *dir, const struct files *f, size_t bad, struct e
 int journal_repair(const char *dir, int64_t after, struct err *err)
 {
 	struct files f = {0};
+	int64_t last = after;
 	char path[4096];
 	int rc;
 
@@ -149,9 +193,11 @@ int journal_repair(const char *dir, int64_t after, struct err *err)
 		if (i + 1 < f.count && f.first[i + 1] - 1 <= after)
 			continue; /* nobody needs its entries any more */
 		name_of(path, sizeof(path), dir, f.first[i], "");
-		rc = check_file(path, f.first[i], after, err);
+		rc = check_file(path, f.first[i], after, &last, err);
+		if (rc == -ERR_JOURNAL_IO)
+			break; /* not to be judged now */
 		if (rc != -ERR_JOURNAL_BAD)
-			continue; /* good, or not to be judged now */
+			continue;
 		if (i == 0) {
 			err_prefix(err,
 				   "no whole journal file is before the damaged one, make the task anew");

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """One writer: two daemons on one folder, two daemons or two tasks towards one target (R21, R22, R32)."""
 
+import contextlib
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -46,6 +48,13 @@ def forget(cdc: Cdc, *names: str) -> None:
         side.drop(*[name for name in names if side.has(name)])
 
 
+def sent_up_to(cdc: Cdc, task: str) -> int:
+    """The time that the last rows had when they were sent; unix ms."""
+    path = f"file:{cdc.folder}/data/tasks/{task}/apply.db?mode=ro"
+    with contextlib.closing(sqlite3.connect(path, uri=True)) as db:
+        return int(db.execute("SELECT applied_out >> 18 FROM mark").fetchone()[0])
+
+
 def health(cdc: Cdc, task: str) -> str:
     h = cdc.get(task)["health"]
     return f"{h['status']}: {h.get('reason', '')}"
@@ -85,11 +94,13 @@ def test_R32_two_daemons_towards_one_target(cdc: Cdc) -> None:
         captured(second, task_b, 3050)
         equal(["w1_a"])
         assert not target.has("w1_b"), "the second has written"
+        killed = int(time.time() * 1000)
         cdc.end(signal.SIGKILL)
         gone = time.monotonic()
         until(lambda: target.has("w1_b"), 30, "the second goes on")
         print(f"# after a SIGKILL the second went on in {time.monotonic() - gone:.1f} s")
         equal(["w1_b"])
+        assert sent_up_to(second, task_b) >= killed - 1000, "rows were sent below ticks of the first (R21)"
 
         cdc.start()
         waits(cdc, task_a)

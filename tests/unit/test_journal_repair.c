@@ -127,6 +127,40 @@ TEST(R16_a_repair_that_dies_at_any_move_is_finished_by_the_next_start)
 	}
 }
 
+TEST(R16_a_file_that_is_missing_in_the_middle_is_read_again_with_all_after_it)
+{
+	const char *dir = make(20);
+	int n = segments(dir);
+	int64_t bad = numbers[n - 3];
+	struct journal *j;
+
+	unlink(kit_segment(dir, bad));
+	CHECK_INT(journal_repair(dir, 0, &err), 1);
+	CHECKF(strstr(err.text, "gone"), "%s", err.text);
+	CHECK_INT(segments(dir), n - 3);
+	j = kit_open(&(struct journal_options){.segment_size = 20000, .keep_s = 3600, .min_seq = 5000}, dir);
+	CHECK_INT(journal_last_seq(j), bad - 1);
+	CHECK_INT(kit_read_after(j, 0, &err), 0);
+	kit_add(j, 21); /* numbers leap here (R13); that is no gap */
+	CHECKF(kit_read_after(j, 0, &err) >= 0, "%s", err.text);
+	journal_close(j);
+	CHECKF(journal_repair(dir, 0, &err) == 0, "%s", err.text);
+	kit_clean();
+}
+
+TEST(R16_a_first_file_that_is_missing_is_told_and_one_that_is_applied_is_nobodys_trouble)
+{
+	const char *dir = make(20);
+	int n = segments(dir);
+
+	unlink(kit_segment(dir, numbers[0]));
+	CHECK_INT(journal_repair(dir, 0, &err), -ERR_JOURNAL_BAD);
+	CHECK_INT(segments(dir), n - 1);
+	CHECK_INT(journal_repair(dir, numbers[0] - 1, &err), 0);
+	CHECK_INT(segments(dir), n - 1);
+	kit_clean();
+}
+
 TEST(R16_damage_that_is_applied_already_is_nobodys_trouble)
 {
 	const char *dir = make(20);

@@ -192,6 +192,40 @@ TEST(a_repair_that_does_not_help_is_not_repeated_and_says_why)
 	kit_end();
 }
 
+TEST(damage_that_the_reader_meets_is_repaired_too_R16)
+{
+	kit_start();
+	create("t", "a");
+	fake.repair = (struct err){0};
+	fake.status.reader = (struct health){.status = HEALTH_HELD, .code = ERR_JOURNAL_BAD};
+	tasks_retry(kit_tasks);
+	CHECK(tasks_drain(kit_tasks, 5000));
+	CHECK_INT(fake.repairs, 1);
+	CHECK_INT(fake.alive, 1);
+	kit_end();
+}
+
+TEST(a_repair_that_a_failing_disk_stops_is_tried_again_R16)
+{
+	kit_start();
+	create("t", "a");
+	err_set(&fake.repair, ERR_JOURNAL_IO, "a segment cannot be opened: Input/output error");
+	fake.status.applier = (struct health){.status = HEALTH_HELD, .code = ERR_JOURNAL_BAD};
+	for (int i = 0; i < 3; i++) {
+		tasks_retry(kit_tasks);
+		CHECK(tasks_drain(kit_tasks, 5000));
+	}
+	CHECK_INT(fake.repairs, 3);
+	CHECK_INT(fake.alive, 1);
+	fake.repair = (struct err){0};
+	tasks_retry(kit_tasks);
+	CHECK(tasks_drain(kit_tasks, 5000));
+	CHECK_INT(fake.repairs, 4);
+	tasks_retry(kit_tasks);
+	CHECK_INT(fake.repairs, 4);
+	kit_end();
+}
+
 TEST(a_delete_waits_for_the_opening_of_its_task_and_leaves_nothing)
 {
 	struct call del;
