@@ -2,9 +2,12 @@
 /* The librdkafka client of the Kafka source: its settings, and what it says of its connections. */
 #include "source_kafka.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 /*
  * Memory (R35): about 8 MB in the queue, 4 MB in the answer that is on its way, and the messages
@@ -30,7 +33,6 @@ static const char *const fixed[][2] = {
 	{"reconnect.backoff.max.ms", "2000"},
 	{"socket.timeout.ms", "10000"},
 	{"socket.connection.setup.timeout.ms", "5000"},
-	{"socket.keepalive.enable", "true"},
 	{"socket.nagle.disable", "true"},
 	{"client.id", "milvus-cdc"},
 };
@@ -224,6 +226,25 @@ static int set_security(rd_kafka_conf_t *kc, const struct conf_kafka *conf, stru
 	return 0;
 }
 
+/*
+ * In librdkafka's threads. A network that was away may have lost the end of a connection that waits for an
+ * answer: the other side's kernel tells so at the next probe, and long before socket.timeout.ms.
+ */
+static int on_socket(int domain, int type, int protocol_number, void *opaque)
+{
+	static const int on = 1, probe_s = 1, probes = 8;
+	int fd = socket(domain, type | SOCK_CLOEXEC, protocol_number);
+
+	(void)opaque;
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &probe_s, sizeof(probe_s));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &probe_s, sizeof(probe_s));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+	return fd;
+}
+
 static int make_conf(rd_kafka_conf_t *kc, struct source *s, struct err *err)
 {
 	int rc;
@@ -238,6 +259,7 @@ static int make_conf(rd_kafka_conf_t *kc, struct source *s, struct err *err)
 	rd_kafka_conf_set_opaque(kc, s);
 	rd_kafka_conf_set_log_cb(kc, on_log);
 	rd_kafka_conf_set_error_cb(kc, on_error);
+	rd_kafka_conf_set_socket_cb(kc, on_socket);
 	rd_kafka_conf_set_ssl_cert_verify_cb(kc, on_certificate);
 	return 0;
 }

@@ -273,7 +273,11 @@ struct grpc *grpc_new(const struct grpc_conf *conf)
 	curl_easy_setopt(g->easy, CURLOPT_PROXY, ""); /* whatever the environment says */
 	curl_easy_setopt(g->easy, CURLOPT_USERAGENT, "milvus-cdc/" CDC_VERSION);
 	curl_easy_setopt(g->easy, CURLOPT_TCP_NODELAY, 1L);
+	/* a connection that the other side has forgotten is found by the next probe, long before a deadline
+	 */
 	curl_easy_setopt(g->easy, CURLOPT_TCP_KEEPALIVE, 1L);
+	curl_easy_setopt(g->easy, CURLOPT_TCP_KEEPIDLE, 1L);
+	curl_easy_setopt(g->easy, CURLOPT_TCP_KEEPINTVL, 1L);
 	curl_easy_setopt(g->easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER);
 	curl_easy_setopt(g->easy, CURLOPT_POST, 1L);
 	curl_easy_setopt(g->easy, CURLOPT_READFUNCTION, read_request);

@@ -4,6 +4,7 @@ jumps. Needs root. Kafka gets one more listener, which is known by the address o
 
 import os
 import random
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,9 @@ from victim import Victim
 from wire import Wire
 
 HERE = Path(__file__).resolve().parent
+
+
+VIA, TARGET_VIA = 40, 41  # Kafka's further listener (stack.sh), a Milvus has its port on every address: from Kafka's on
 
 
 def port(address: str) -> int:
@@ -49,10 +53,17 @@ class Network(Outages):
     # --- the clock -------------------------------------------------------------------------------
 
     def jump(self, fault: str, seconds: int) -> bool:
+        """While all goes well, and back again in a short outage."""
         shift = self.cdc.folder / "shift"
+
+        def back() -> None:
+            set_shift(shift, 0)
+            self.wire.set()
+
         ok = self.during(fault, lambda: set_shift(shift, seconds), lambda: None, 5)
-        set_shift(shift, 0)
-        return ok and self.during(fault + ", and back", lambda: None, lambda: None, 2)
+        ok = ok and self.during(fault + ", and back", lambda: self.wire.set(cut=True), back, 3)
+        assert not re.search("recovered after .* in -", self.cdc.log.read_text()), "a time that was measured by the clock"
+        return ok
 
     def applied_at(self) -> tuple[bool, float]:
         """The daemon's lag is by its own clock, and so has the shift in it."""
@@ -90,7 +101,7 @@ def through(wire: Wire, cdc: Victim) -> None:
     etcd, api = port(os.environ["SOURCE_ETCD"]), port(cdc.address)
     text = cdc.config.read_text()
     text = text.replace(os.environ["SOURCE_ETCD"], f"{wire.near}:{etcd}")
-    text = text.replace(os.environ["KAFKA"], f"{wire.near}:{port(os.environ['KAFKA']) + 40}")
+    text = text.replace(os.environ["KAFKA"], f"{wire.near}:{port(os.environ['KAFKA']) + VIA}")
     text = text.replace(cdc.address, f"{wire.api}:{api}")
     cdc.config.write_text(text)
     cdc.address = f"{wire.api}:{api}"
@@ -100,13 +111,12 @@ def through(wire: Wire, cdc: Victim) -> None:
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(HERE / "clock_shift.c")], check=True)
     set_shift(shift, 0)
     cdc.environment = {"LD_PRELOAD": str(library), "CDC_CLOCK_SHIFT": str(shift)}
-    target = f"http://{wire.near}:{port(TARGET)}"
-    cdc.uri = target
+    cdc.uri = f"http://{wire.near}:{port(os.environ['KAFKA']) + TARGET_VIA}"
 
 
 def run(cdc: Victim, tally: Tally, seed: int, short: bool, only: list[str] | None) -> bool:
-    ports = [port(os.environ["SOURCE_ETCD"]), port(os.environ["KAFKA"]) + 40, port(TARGET)]
-    wire = Wire(int(os.environ["STACK"]), ports)
+    etcd, kafka = port(os.environ["SOURCE_ETCD"]), port(os.environ["KAFKA"])
+    wire = Wire(int(os.environ["STACK"]), {etcd: etcd, kafka + VIA: kafka + VIA, kafka + TARGET_VIA: port(TARGET)})
     try:
         os.environ["KAFKA_VIA"] = wire.near
         stack("stop", "kafka")

@@ -107,10 +107,10 @@ def main() -> None:
 
 
 class Forwarder:
-    """Carries connections to ADDRESS:PORT on to 127.0.0.1:PORT."""
+    """Carries connections to an address and port on to 127.0.0.1:server."""
 
-    def __init__(self, address: str, port: int) -> None:
-        self.port = port
+    def __init__(self, address: str, port: int, server: int) -> None:
+        self.server = server
         self.lock = threading.Lock()
         self.open: set[socket.socket] = set()
         self.listener = socket.create_server((address, port), backlog=128)
@@ -123,7 +123,7 @@ class Forwarder:
             except OSError:
                 return
             try:
-                server = socket.create_connection(("127.0.0.1", self.port), timeout=5)
+                server = socket.create_connection(("127.0.0.1", self.server), timeout=5)
             except OSError:
                 reset(client)  # nobody listens there
                 continue
@@ -174,9 +174,9 @@ def reset(s: socket.socket) -> None:
 
 
 class Wire:
-    """The namespace with both links; the stack's servers are at `near`."""
+    """The namespace with both links; the stack's servers are at `near`, by ports {there: on 127.0.0.1}."""
 
-    def __init__(self, number: int, ports: list[int]) -> None:
+    def __init__(self, number: int, ports: dict[int, int]) -> None:
         self.namespace = f"cdc{number}"
         self.near, self.far = f"198.18.{number}.1", f"198.18.{number}.2"
         self.api = f"198.19.{number}.2"
@@ -197,7 +197,7 @@ class Wire:
             text=True,
         )
         assert self.carrier.stdout and self.carrier.stdout.readline() == "ready\n", "no wire: root, /dev/net/tun?"
-        self.forwarders = [Forwarder(self.near, port) for port in ports]
+        self.forwarders = [Forwarder(self.near, port, server) for port, server in ports.items()]
 
     def set(self, cut: bool = False, loss: float = 0.0, delay: float = 0.0, rate: float = 0.0) -> None:
         """loss: share of packets; delay: seconds one way, varied by half; rate: bytes a second each way."""
@@ -211,7 +211,10 @@ class Wire:
             forwarder.drop()
 
     def remove(self) -> None:
-        subprocess.run(["ip", "netns", "del", self.namespace], stderr=subprocess.DEVNULL)
+        """Also what a run left that was killed. The kernel takes its time for a namespace, not for a link."""
+        outer = "cdcv" + self.namespace.removeprefix("cdc")
+        for words in (("link", "del", outer), ("netns", "del", self.namespace)):
+            subprocess.run(["ip", *words], stderr=subprocess.DEVNULL)
 
     def close(self) -> None:
         for forwarder in self.forwarders:
