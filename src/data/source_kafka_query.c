@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <time.h>
 
 static int remaining(int64_t until)
 {
@@ -141,12 +142,48 @@ static int read_one(struct source *s, const struct part *p, int64_t offset, int6
 	return 0;
 }
 
-static int made_again(const struct part *p, const char *how, struct err *err)
+static void when(int64_t ms, char ret[40])
 {
-	return err_set(err, ERR_POSITION_GONE,
-		       "%s: the topic was deleted and made again, or restored from a backup: %s. What this "
-		       "task has not read of the old topic is lost to it; delete the task and create it anew",
-		       p->pchannel, how);
+	time_t s = (time_t)(ms / 1000);
+	struct tm tm;
+
+	gmtime_r(&s, &tm);
+	strftime(ret, 40, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+/* From when to when rows are missing, as well as it can be said; first: of the topic, < 0: it has none. */
+static void lost_span(struct source *s, const struct part *p, int64_t first, int64_t until, char *ret,
+		      size_t n)
+{
+	char from[40] = "the start of the task", to[40] = "now";
+	rd_kafka_timestamp_type_t type;
+	rd_kafka_message_t *m = NULL;
+	struct err ignored;
+
+	if (p->pos.ts)
+		when(ts_ms(p->pos.ts), from);
+	if (first >= 0 && read_one(s, p, first, until, &m, &ignored) == 0) {
+		when(rd_kafka_message_timestamp(m, &type), to);
+		rd_kafka_message_destroy(m);
+	}
+	snprintf(ret, n, "rows from %s up to %s are missing", from, to);
+}
+
+#define REMEDY \
+	"nothing later was applied. Delete the task and create it anew, and copy what the target lacks by " \
+	"other means, such as a backup"
+
+static int made_again(struct source *s, const struct part *p, const char *how, int64_t first, int64_t until,
+		      struct err *err)
+{
+	char span[128];
+
+	lost_span(s, p, first, until, span, sizeof(span));
+	return err_set(
+		err, ERR_POSITION_GONE,
+		"%s: the topic was deleted and made again, or restored from a backup: %s; %s, as far as "
+		"they were not read; " REMEDY,
+		p->pchannel, how, span);
 }
 
 /* R11: is the message that we remember still the one at its offset? first: of the topic. */
@@ -169,14 +206,14 @@ static int check_guard(struct source *s, const struct part *p, int64_t first, in
 	if (same)
 		return 0;
 	snprintf(how, sizeof(how), "offset %" PRId64 " holds another message than the one that was read", at);
-	return made_again(p, how, err);
+	return made_again(s, p, how, first, until, err);
 }
 
 int kafka_check(struct source *s, const struct part *p, int64_t until, bool *missing, struct err *err)
 {
 	bool fresh = p->next == 0 && !p->pos.guard.set;
 	int64_t first, end;
-	char how[128];
+	char how[128], span[128];
 	int rc;
 
 	rc = kafka_bounds(s, p->pchannel, until, &first, &end, err);
@@ -184,27 +221,31 @@ int kafka_check(struct source *s, const struct part *p, int64_t until, bool *mis
 	if (*missing && fresh)
 		return err_set(err, ERR_SOURCE_WAIT, "%s: Kafka %s does not have this topic yet", p->pchannel,
 			       s->conf->address);
-	if (*missing)
-		return err_set(
-			err, ERR_POSITION_GONE,
-			"%s: offset %" PRId64 " is wanted, but Kafka %s does not have this topic any more: "
-			"what was not read of it is lost to this task; delete the task and create it anew",
-			p->pchannel, p->next, s->conf->address);
+	if (*missing) {
+		lost_span(s, p, -1, until, span, sizeof(span));
+		return err_set(err, ERR_POSITION_GONE,
+			       "%s: offset %" PRId64
+			       " is wanted, but Kafka %s does not have this topic any more: "
+			       "%s and lost to this task; " REMEDY,
+			       p->pchannel, p->next, s->conf->address, span);
+	}
 	if (rc < 0)
 		return rc;
 	if (p->next > end || (p->pos.guard.set && (int64_t)p->pos.guard.id.lo >= end)) {
 		snprintf(how, sizeof(how),
 			 "offset %" PRId64 " is wanted, it holds %" PRId64 " up to %" PRId64, p->next, first,
 			 end);
-		return made_again(p, how, err);
+		return made_again(s, p, how, first < end ? first : -1, until, err);
 	}
-	if (p->next < first)
+	if (p->next < first) {
+		lost_span(s, p, first < end ? first : -1, until, span, sizeof(span));
 		return err_set(
 			err, ERR_POSITION_GONE,
 			"%s: offset %" PRId64 " is wanted, but Kafka %s holds only %" PRId64 " up to %" PRId64
-			": the rows in between were removed there (retention) before they were read and are "
-			"lost to this task; delete the task and create it anew",
-			p->pchannel, p->next, s->conf->address, first, end);
+			": %s, they were removed there (retention) before they were read and are lost to "
+			"this task; " REMEDY,
+			p->pchannel, p->next, s->conf->address, first, end, span);
+	}
 	return check_guard(s, p, first, until, err);
 }
 
