@@ -33,7 +33,7 @@ def run_part(part: str, cdc: Victim, tally: Tally, args: argparse.Namespace) -> 
     if part == "random":
         import random_faults
 
-        return random_faults.run(cdc, tally, args.seed, args.minutes, args.kills, 2 if args.short else 1000)
+        return random_faults.run(cdc, tally, args.seed, args.minutes, args.kills, 1 if args.short else 1000)
     if part == "points":
         import points
 

@@ -87,7 +87,7 @@ class Network(Outages):
         return [(name, lambda name=name, fault=fault: fault(name)) for name, fault in each]
 
 
-SHORT = ["cut for 3 s", "half-open after 2", "loses 3 %", "hour back"]
+SHORT = ["half-open after 2", "hour back"]
 
 
 def set_shift(file: Path, seconds: int) -> None:

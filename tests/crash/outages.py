@@ -17,7 +17,7 @@ from tally import Tally
 from victim import MODE, Victim, wait
 
 RUN = Path(os.environ["RUN_DIR"])
-SHORT = ["target frozen for 12", "Kafka killed", "etcd killed"]
+SHORT = ["target frozen for 12", "etcd killed"]
 AWAY = ["source-etcd", "target-etcd", "kafka", "source", "target"]
 REFUSALS = {
     "target refuses: writing denied": "quotaAndLimits/limitWriting/forceDeny",

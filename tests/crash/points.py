@@ -189,6 +189,7 @@ class Points:
         self.cdc.launch()
         self.cdc.answers()
         assert self.cdc.ask("list")[1]["data"]["tasks"], f"{point}: the older version's task is not there"
+        self.cdc.end()
         self.clear()
         subprocess.run(["rm", "-r", str(data)], check=True)
 

@@ -141,4 +141,5 @@ def report(files: list[Path], to: Path) -> None:
         text += f"| {fault} | {mode} | {sums['times']:,} | {counts} | {slowest} |\n"
     total = " | ".join(f"{sum(sums[name] for sums in table.values()):,}" for name in COUNTS[1:])
     text += f"| all | | {sum(sums['times'] for sums in table.values()):,} | | {total} | |\n"
+    to.parent.mkdir(exist_ok=True)
     to.write_text(text)

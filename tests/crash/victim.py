@@ -137,6 +137,7 @@ class Victim(Cdc):
         self.alone = 0  # ends that nobody asked for
 
     def launch(self, crash: str = "") -> None:
+        assert not self.process, "one process at a time"
         env = os.environ | self.environment | ({"CDC_CRASH": crash} if crash else {})
         with open(self.log, "ab") as log:
             log.write(f"--- start {crash}\n".encode())
