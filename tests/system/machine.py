@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cdc import SOURCE, TARGET, Cdc, compare, until  # tests/e2e/lib
-from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, connections
+from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, connections, utility
 
 UNIT = "milvus-cdc"
 CONFIG = "/etc/milvus-cdc/cdc.yaml"
@@ -92,8 +92,9 @@ class Machine:
         if not self.nspawn:
             return
         try:
-            os.kill(self.pid, signal.SIGRTMIN + 4)  # systemd: power off
-            self.nspawn.wait(20)
+            if self.pid:  # 0: it did not come up
+                os.kill(self.pid, signal.SIGRTMIN + 4)  # systemd: power off
+            self.nspawn.wait(20 if self.pid else 0)
         except (ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(self.nspawn.pid, signal.SIGKILL)
             self.nspawn.wait(20)
@@ -167,6 +168,14 @@ class Rows:
             self.collection.create_index("v", {"index_type": "FLAT", "metric_type": "L2", "params": {}})
             self.collection.load()
         self.next = time.time_ns()
+
+    @staticmethod
+    def forget() -> None:
+        """On both sides: what was purged while it was pending never arrives."""
+        for alias, uri in (("default", SOURCE), ("target", TARGET)):
+            connections.connect(alias, uri=uri)
+            if utility.has_collection("watched", using=alias):
+                utility.drop_collection("watched", using=alias)
 
     def more(self) -> bool:
         keys = list(range(self.next, self.next + 20))

@@ -83,6 +83,7 @@ def test_purge_removes_all_when_told_so(world: "World") -> None:
     m.sh("apt-get -y purge milvus-cdc")
     for path in ("/var/lib/milvus-cdc", "/var/lib/milvus-cdc-b", "/etc/milvus-cdc/cdc.yaml"):
         assert m.status(f"test -e {path}") != 0, path
+    Rows.forget()
 
 
 def test_purge_without_pending_entries_does_not_ask(world: "World") -> None:

@@ -9,6 +9,7 @@ definition, and get the shared World. Prints TAP; a failed test does not stop th
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -17,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e/lib")]
 
-from machine import Machine, Service  # noqa: E402
+from machine import Machine, Rows, Service  # noqa: E402
 
 
 class World:
@@ -29,12 +30,14 @@ class World:
         self.program_test = Path(os.environ["PROGRAM_TEST"]).resolve()
         for left in ("root", "tree", "older", "etcd", "again"):  # by a run before, perhaps a killed one
             shutil.rmtree(folder / left, ignore_errors=True)
+        Rows.forget()
         self.machine = Machine(os.environ["ROOT_CACHED"], folder)
         self.cdc = Service(self.machine, folder / "cdc")
 
 
 def main() -> int:
     only = sys.argv[2:]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the container must not outlive us
     world = World(Path(sys.argv[1]))
     count = failed = 0
     try:
