@@ -85,6 +85,7 @@ struct journal {
 	bool dirty;         /* head and positions are ahead of the disk */
 	int64_t flushed_ms; /* monotonic */
 	int64_t wanted;     /* bytes that found no room; 0: none did */
+	bool emptied;       /* since then a trim has removed what it could, and nobody needs what is left */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct segment **segments; /* [lock] oldest first */

@@ -37,14 +37,18 @@ static int64_t bytes_with(const struct journal *j, int64_t more)
 
 int journal_room(struct journal *j, int64_t more, struct err *err)
 {
+	bool emptied = j->emptied;
+
 	j->wanted = 0;
+	j->emptied = false;
 	if (j->max_size <= 0 || bytes_with(j, more) <= j->max_size)
 		return 0;
 	if (j->w.seg && j->w.wal_file > 0) {
 		writer_checkpoint(j, SQLITE_CHECKPOINT_TRUNCATE, NULL);
 		journal_measure(j);
 	}
-	if (bytes_with(j, more) <= j->max_size)
+	/* a cut that never fits must not wait for ever: alone it may go beyond the limit (J8) */
+	if (bytes_with(j, more) <= j->max_size || emptied)
 		return 0;
 	j->wanted = more > 0 ? more : 1;
 	return err_set(err, ERR_JOURNAL_FULL,
@@ -198,6 +202,7 @@ int journal_trim(struct journal *j, int64_t applied_seq, struct err *err)
 
 		rc = rc < 0 ? rc : synced;
 	}
+	j->emptied = rc == 0 && j->wanted && applied_seq >= j->head.last_seq;
 	journal_publish(j);
 	return rc < 0 ? rc : removed;
 }

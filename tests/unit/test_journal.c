@@ -234,6 +234,35 @@ TEST(J8_at_the_limit_append_answers_full_and_goes_on_after_a_trim)
 	kit_clean();
 }
 
+TEST(J8_a_cut_larger_than_the_limit_goes_in_when_nothing_else_is_needed)
+{
+	struct journal_options o = {.segment_size = 1 << 20, .max_size = 4 << 20, .keep_s = 3600};
+	struct journal *j = kit_open(&o, kit_dir());
+	struct journal_stat st;
+	struct err err;
+	int64_t last;
+
+	CHECK_INT(kit_append(j, 1, 5000, &err), 0);
+	last = journal_last_seq(j);
+	for (int i = 0; i < 2; i++) {
+		CHECK_INT(kit_append(j, 2, 2000000, &err), -ERR_JOURNAL_FULL);
+		CHECK(journal_trim(j, last - 1, &err) >= 0); /* something is to be applied: it waits */
+	}
+	CHECK_INT(kit_append(j, 2, 2000000, &err), -ERR_JOURNAL_FULL);
+	CHECK(journal_trim(j, last, &err) >= 0);
+	CHECKF(kit_append(j, 2, 2000000, &err) == 0, "%s", err.text);
+	CHECK_INT(kit_append(j, 3, 2000000, &err), -ERR_JOURNAL_FULL); /* one, not one after another */
+	CHECK(journal_trim(j, journal_last_seq(j) - 1, &err) >= 0);
+	CHECK_INT(kit_append(j, 3, 2000000, &err), -ERR_JOURNAL_FULL);
+	CHECK(journal_trim(j, journal_last_seq(j), &err) >= 0);
+	CHECKF(kit_append(j, 3, 2000000, &err) == 0, "%s", err.text);
+	CHECK(journal_trim(j, journal_last_seq(j), &err) >= 0);
+	journal_stat(j, &st);
+	CHECK(st.bytes < 20 << 20);
+	journal_close(j);
+	kit_clean();
+}
+
 TEST(R17_empty_cuts_are_in_memory_at_once_and_go_with_the_next_write)
 {
 	AUTO(arena_free) struct arena *a = arena_new();
