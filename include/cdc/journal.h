@@ -16,8 +16,8 @@
  * damaged entry is found before it is returned.
  *
  * Writer calls: one thread (the reader's). A journal_cursor: one thread (the applier's). journal_stat,
- * journal_wait, journal_positions and journal_state: any thread. One connection writes a file and also checkpoints it; cursors open
- * files read-only, with automatic checkpoints off.
+ * journal_wait, journal_positions and journal_state: any thread. One connection writes a file and also
+ * checkpoints it; cursors open files read-only, with automatic checkpoints off.
  */
 #ifndef CDC_JOURNAL_H
 #define CDC_JOURNAL_H

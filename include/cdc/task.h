@@ -87,7 +87,7 @@ struct tasks_summary {
 	int64_t lag_ms;        /* the greatest of the running tasks */
 	int64_t silent_ms;     /* the longest silence of a thread of a flow */
 	int64_t journal_bytes; /* of all tasks */
-	int64_t room_ms;       /* until the disk or a journal.maxSize is full if nothing is removed; -1: far */
+	int64_t room_ms; /* until the disk or a journal.maxSize is full if nothing is removed; -1: far */
 	bool source, stopping;
 	char reason[256]; /* of the first task that is not ok: "id: reason" */
 };

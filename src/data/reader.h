@@ -59,7 +59,8 @@ struct reader_stat {
 	int64_t quiet_ms; /* no pchannel is live: unix ms of the last look at the catalog; else 0 */
 };
 void reader_stat(struct reader *r, struct reader_stat *ret);
-/* What the source did and is not replicated, in words: returns how many there are; at most max in the arena. */
+/* What the source did and is not replicated, in words: returns how many there are; at most max in the arena.
+ */
 size_t reader_warnings(struct reader *r, struct arena *arena, size_t max, const char ***ret);
 
 #endif
