@@ -99,6 +99,8 @@ static int write_(struct sink *s, const struct sink_window *win, struct arena *a
 	int rc;
 
 	(void)s;
+	w->version = win->version;
+	w->merge_limit = win->merge_limit;
 	for (size_t i = 0; i < win->count; i++) { /* a failure leaves a prefix */
 		if ((rc = fault(err)) < 0)
 			return rc;

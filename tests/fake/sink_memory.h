@@ -27,6 +27,8 @@ struct world {
 	int poisoned; /* rows at or below a tick */
 	int doubled;
 	int sends, ticks, ddls, flushes;
+	int32_t version; /* of the last window (R19) */
+	int64_t merge_limit;
 	struct {
 		enum kind kind;
 		int64_t collection_id;

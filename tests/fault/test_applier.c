@@ -5,6 +5,9 @@
  */
 #include "applier_kit.h"
 
+#include "../../src/data/applier_priv.h"
+#include "../../src/data/rewrite.h"
+
 TEST(every_row_arrives_once_in_order_and_is_ticked)
 {
 	struct bench b;
@@ -275,6 +278,39 @@ TEST(R21_late_rows_are_restamped_above_every_tick_and_keep_their_order)
 		CHECK(w->rows[i].ts == w->rows[i - 1].ts ? w->rows[i].out == w->rows[i - 1].out
 							 : w->rows[i].out > w->rows[i - 1].out);
 	}
+	bench_done(&b);
+}
+
+TEST(R19_after_an_upgrade_a_window_in_doubt_is_finished_in_its_old_format_first)
+{
+	struct bench b;
+	struct err err = {0};
+	int before;
+
+	fresh(&b, 12);
+	CHECK(bench_start(&b, false));
+	while (w->sends < 5)
+		CHECK(applier_step(b.applier, &err) >= 0);
+	w->fail_at = w->calls + 2; /* half of a window is sent */
+	w->fail_code = ERR_TARGET_LOST;
+	w->fail_for = 1 << 20;
+	while (applier_step(b.applier, &err) >= 0)
+		;
+	bench_crash(&b);
+	w->fail_for = 0;
+	CHECK(bench_start(&b, false));
+	CHECK(b.applier->intent.type == INTENT_DATA);
+	b.applier->limits.version = REWRITE_VERSION + 1; /* a newer program, which merges more */
+	b.applier->limits.merge_limit *= 2;
+	before = w->sends;
+	while (w->sends == before)
+		CHECKF(applier_step(b.applier, &err) >= 0, "%s", err.text);
+	CHECK_INT(w->version, REWRITE_VERSION);
+	CHECK_INT(2 * w->merge_limit, b.applier->limits.merge_limit);
+	CHECK_INT(bench_run(&b, bench_watermark(&b), 0), 0);
+	CHECK_INT(w->version, REWRITE_VERSION + 1);
+	CHECK_INT(w->merge_limit, b.applier->limits.merge_limit);
+	CHECKF(!bench_check(&b), "%s", bench_check(&b));
 	bench_done(&b);
 }
 
