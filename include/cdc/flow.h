@@ -106,6 +106,9 @@ void flow_target_floor(const char *target_key, cdc_ts ts);
 void flow_stop(struct flow *f);
 /* After flow_stop: waits (< 2 s in all) and frees. NULL is fine. */
 void flow_close(struct flow *f);
+/* R22: a task whose flow is closed with a window in doubt holds its target's ticks back until it is opened
+ * again. This one is not: it is deleted. Any thread, never blocks. */
+void flow_forget(const char *target_key, const char *task_id);
 /* A deleted task: after flow_close. Removes the folder (rename to trash first is control's). */
 
 /* How far the log is read for one shard; of a channel of no collection: vchannel "" and collection_id 0. */

@@ -224,6 +224,7 @@ static void undo(struct tasks *ts, struct task *t, struct flow *flow)
 		flow_stop(flow);
 		flow_close(flow);
 	}
+	flow_forget(t->row.target_key, t->row.id);
 	rc = task_folder_remove(ts->conf->data_dir, t->row.id, &err);
 	pthread_mutex_lock(&ts->mutex);
 	if (rc == 0 && ts->store)
@@ -349,6 +350,7 @@ int tasks_delete(struct tasks *ts, const char *id, struct err *err)
 		flow_stop(flow);
 		flow_close(flow);
 	}
+	flow_forget(t->row.target_key, id);
 	rc = task_folder_remove(ts->conf->data_dir, id, err);
 	CRASH_POINT("task_trashed");
 	pthread_mutex_lock(&ts->mutex);

@@ -66,10 +66,12 @@ int applier_new(struct applier **ret, const struct applier_conf *conf, struct er
 	if (bound < a->intent.floor)
 		bound = a->intent.floor;
 	/* without ticks there is no clock to share */
-	a->gate = gate_join(conf->sink_ops->own_time ? conf->task_id : conf->target, conf->task_id, bound);
+	a->gate_key = conf->sink_ops->own_time ? conf->task_id : conf->target;
+	a->gate = gate_join(a->gate_key, conf->task_id, bound);
 	/* also while the task is paused: a window in doubt holds the target's ticks back (R22), and the
 	 * mark's tick is sent once more, since the crash may have come before it */
 	gate_activate(a->gate, a->mark.out);
+	gate_unpin(a->gate_key, conf->task_id);
 	a->tick_due = a->mark.out;
 	*ret = TAKE(a);
 	return 0;
@@ -79,6 +81,8 @@ void applier_free(struct applier *a)
 {
 	if (!a)
 		return;
+	if (a->gate) /* before it leaves: no tick may come between */
+		applier_pin(a->c.store, a->gate_key, a->c.task_id);
 	gate_leave(a->gate);
 	journal_cursor_close(a->cursor);
 	window_done(&a->window);

@@ -37,6 +37,9 @@ int applier_new(struct applier **ret, const struct applier_conf *conf, struct er
 void applier_free(struct applier *a);
 DEFINE_AUTO(struct applier, applier_free)
 
+/* R22: where there is no applier now: what is in doubt holds the ticks of target back (gate_pin). */
+void applier_pin(struct apply_store *store, const char *target, const char *task);
+
 /* One window; for struct worker_conf.step. */
 int applier_step(void *applier, struct err *err);
 /* R29. The window being sent is finished first if the target answers. */

@@ -19,6 +19,7 @@ struct applier {
 	/* the applier's thread */
 	struct journal_cursor *cursor;
 	struct gate_member *gate;
+	const char *gate_key;
 	struct apply_mark mark;
 	struct apply_intent intent; /* as durable */
 	struct window window, next;

@@ -297,6 +297,22 @@ static int open_applier(struct flow *f, const struct flow_conf *conf, bool pause
 			   err);
 }
 
+/*
+ * R22: a task that does not open holds the ticks back if it has something in doubt, and as long as that
+ * cannot be read for a reason that may pass. Where apply.db is lost for good there is nothing to repeat.
+ */
+static void pin_target(const struct flow *f, const char *mode, struct err why)
+{
+	const struct sink_ops *ops = sink_select(mode);
+
+	if (ops && ops->own_time)
+		return;
+	if (f->store)
+		applier_pin(f->store, f->target_key, f->task_id);
+	else if (err_policy(why.code) == ERR_RETRY)
+		gate_pin(f->target_key, f->task_id, 0);
+}
+
 int flow_open(struct flow **ret, const struct flow_conf *conf, bool paused, struct err *err)
 {
 	struct flow *f = flow_new(conf);
@@ -325,8 +341,14 @@ int flow_open(struct flow **ret, const struct flow_conf *conf, bool paused, stru
 	*ret = f;
 	return 0;
 out:
+	pin_target(f, conf->mode, *err);
 	flow_close(f);
 	return rc;
+}
+
+void flow_forget(const char *target_key, const char *task_id)
+{
+	gate_unpin(target_key, task_id);
 }
 
 void flow_start(struct flow *f)

@@ -14,6 +14,7 @@ struct gate_member {
 	bool active;
 	cdc_ts ts;
 };
+	bool pin; /* nobody has it: gate_pin */
 
 struct target_gate {
 	struct target_gate *next;
@@ -65,24 +66,63 @@ struct gate_member *gate_join(const char *target, const char *task, cdc_ts floor
 	return m;
 }
 
-void gate_leave(struct gate_member *m)
+/* With the mutex. */
+static void take_off(struct gate_member *m)
 {
 	struct gate_member **p;
 
-	if (!m)
-		return;
-	pthread_mutex_lock(&mutex);
 	for (p = &m->gate->members; *p != m; p = &(*p)->next)
 		;
 	*p = m->next;
-	/* the gate stays: a task that comes later must stay above its bound */
-	pthread_mutex_unlock(&mutex);
 	free(m->task);
 	free(m);
 }
 
 void gate_activate(struct gate_member *m, cdc_ts ts)
 {
+void gate_leave(struct gate_member *m)
+{
+	if (!m)
+		return;
+	pthread_mutex_lock(&mutex);
+	take_off(m); /* the gate stays: a task that comes later must stay above its bound */
+	pthread_mutex_unlock(&mutex);
+}
+
+static struct gate_member *pin_of(const struct target_gate *g, const char *task)
+{
+	struct gate_member *m;
+
+	for (m = g->members; m && !(m->pin && STREQ(m->task, task)); m = m->next)
+		;
+	return m;
+}
+
+void gate_pin(const char *target, const char *task, cdc_ts ts)
+{
+	struct gate_member *m;
+
+	pthread_mutex_lock(&mutex);
+	m = pin_of(gate_of(target, 0), task);
+	pthread_mutex_unlock(&mutex);
+	if (!m)
+		m = gate_join(target, task, 0);
+	pthread_mutex_lock(&mutex);
+	m->pin = m->active = true;
+	m->ts = ts;
+	pthread_mutex_unlock(&mutex);
+}
+
+void gate_unpin(const char *target, const char *task)
+{
+	struct gate_member *m;
+
+	pthread_mutex_lock(&mutex);
+	if ((m = pin_of(gate_of(target, 0), task)))
+		take_off(m);
+	pthread_mutex_unlock(&mutex);
+}
+
 	pthread_mutex_lock(&mutex);
 	if (!m->active || ts > m->ts)
 		m->ts = ts;

@@ -38,5 +38,11 @@ bool gate_shared(const struct gate_member *m);
 cdc_ts gate_mark(struct gate_member *m, cdc_ts ts);
 /* The highest tick that may ever have been sent, by any member or in an earlier life. */
 cdc_ts gate_bound(const struct gate_member *m);
+/*
+ * A task without a member, with a window in doubt above ts: it holds ticks back at ts until a member of it
+ * is active and it is taken off, or it is deleted. One a task.
+ */
+void gate_pin(const char *target, const char *task, cdc_ts ts);
+void gate_unpin(const char *target, const char *task);
 
 #endif

@@ -283,6 +283,12 @@ void flow_target_floor(const char *target_key, cdc_ts ts)
 	(void)ts;
 }
 
+void flow_forget(const char *target_key, const char *task_id)
+{
+	(void)target_key;
+	(void)task_id;
+}
+
 void flow_stop(struct flow *f)
 {
 	pthread_mutex_lock(&fake.mutex);

@@ -509,4 +509,32 @@ TEST(R13_R23_a_rename_that_waits_is_not_lost_when_the_journal_is_read_again)
 	bench_done(&b);
 }
 
+TEST(R22_a_window_in_doubt_holds_the_ticks_back_while_its_task_is_closed_and_after)
+{
+	struct gate_member *other;
+	struct apply_intent in;
+	struct bench b;
+
+	fresh(&b, 3);
+	other = gate_join(b.dir, "other", 0);
+	gate_activate(other, 100);
+	CHECK(bench_start(&b, false));
+	in.type = INTENT_NONE;
+	for (int i = 0; i < 50 && in.type == INTENT_NONE; i++) { /* a failure in the middle of a window */
+		w->fail_at = w->calls + 2;
+		CHECK(bench_run(&b, bench_watermark(&b), 0) < 0);
+		apply_store_intent(b.store, &in);
+	}
+	CHECK(in.type != INTENT_NONE);
+	bench_crash(&b); /* its journal is being repaired, say */
+	w->fail_at = 0;
+	w->tick = gate_mark(other, 100000);
+	CHECK(w->tick <= in.floor);
+	CHECK(bench_start(&b, false));
+	gate_leave(other);
+	CHECK_INT(bench_run(&b, bench_watermark(&b), 0), 0);
+	CHECK_STR(bench_check(&b) ? bench_check(&b) : "", "");
+	bench_done(&b);
+}
+
 TEST_MAIN()

@@ -4,6 +4,7 @@
 #include <cdc/journal.h>
 
 #include "../../src/data/apply_store.h"
+#include "../../src/data/target_gate.h"
 #include "../t.h"
 
 #include <ftw.h>
@@ -120,6 +121,46 @@ TEST(a_task_without_its_journal_does_not_begin_anew)
 	remove_tree("journal");
 	CHECK_INT(try_open(&err), -ERR_JOURNAL_BAD);
 	CHECKF(strstr(err.text, "journal"), "%s", err.text);
+	done();
+}
+
+TEST(R22_a_task_that_does_not_open_holds_the_ticks_back_while_it_has_a_window_in_doubt)
+{
+	struct apply_intent in = {.type = INTENT_DATA, .seq = 5, .ts = 900, .floor = 500, .version = 1};
+	struct apply_mark mark = {.seq = 1, .ts = 500, .out = 500};
+	struct gate_member *other;
+	struct apply_store *s;
+	AUTO_FREE char *path = NULL;
+	struct err err;
+
+	fresh();
+	path = xasprintf("%s/apply.db", dir);
+	CHECK(apply_store_open(&s, path, NULL, &err) == 0);
+	CHECK(apply_store_commit(s, &mark, &in, NULL, 0, &err) == 0);
+	apply_store_close(s);
+	other = gate_join("t:1", "other", 0);
+	gate_activate(other, 100);
+	CHECK_INT(try_open(&err), -ERR_NO_SOURCE);
+	CHECK_INT(gate_mark(other, 1000), 500);
+	CHECK_INT(try_open(&err), -ERR_NO_SOURCE); /* tried again and again: it is one */
+	CHECK_INT(gate_mark(other, 1100), 500);
+	flow_forget("t:1", "t"); /* deleted */
+	CHECK_INT(gate_mark(other, 1200), 1200);
+	gate_leave(other);
+	done();
+}
+
+TEST(R22_a_task_that_does_not_open_with_nothing_in_doubt_holds_nobody_back)
+{
+	struct gate_member *other;
+	struct err err;
+
+	fresh();
+	other = gate_join("t:1", "other", 0);
+	gate_activate(other, 100);
+	CHECK_INT(try_open(&err), -ERR_NO_SOURCE);
+	CHECK_INT(gate_mark(other, 2000), 2000);
+	gate_leave(other);
 	done();
 }
 

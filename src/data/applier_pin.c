@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A task without an applier: its flow does not open, or its journal is being repaired. What apply.db says
+ * may have been sent without confirmation holds the target's ticks back all the same (R22): were they to
+ * pass it, its repeat would be at or below a tick. Any thread.
+ */
+#include "applier_priv.h"
+
+static bool replay_in_doubt(struct apply_store *store)
+{
+	AUTO(arena_free) struct arena *arena = arena_new();
+	struct apply_object *objects;
+	struct holds holds = {0};
+	struct err err;
+	size_t n;
+	bool open = false;
+
+	if (apply_store_objects(store, "hold/", arena, &objects, &n, &err) < 0 ||
+	    holds_restore(&holds, objects, n, &err) < 0)
+		open = true; /* unknown */
+	for (size_t i = 0; i < holds.count; i++)
+		open |= holds.items[i].replay_seq != 0;
+	holds_done(&holds);
+	return open;
+}
+
+void applier_pin(struct apply_store *store, const char *target, const char *task)
+{
+	struct apply_intent intent;
+	struct apply_mark mark;
+
+	apply_store_mark(store, &mark);
+	apply_store_intent(store, &intent);
+	if (intent.type != INTENT_NONE || replay_in_doubt(store))
+		gate_pin(target, task, mark.out);
+}
