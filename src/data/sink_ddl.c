@@ -120,12 +120,19 @@ int ddl_ensure_database(struct ddl *d, const char *db, struct err *err)
 	return rc;
 }
 
-/* Is it ours, but of another database of the source? */
-static bool mapped_into(struct ddl *d, const char *db, const char *name)
+/*
+ * Why one of ours is in a database that the source has dropped; NULL: it is not ours. One on hold must not
+ * stop the task: then nothing would ever try it again.
+ */
+static const char *kept_by(struct ddl *d, const char *db, const char *name)
 {
 	const struct target_collection *c = object_map_by_name(d->sink->map, db, name);
 
-	return c && *c->source_db && !STREQ(c->source_db, ddl_db(source_db(d)));
+	if (!c)
+		return NULL;
+	if (*c->source_db && !STREQ(c->source_db, ddl_db(source_db(d))))
+		return "of another source database";
+	return "which is on hold and has not moved yet; drop the database there when it is empty";
 }
 
 static int drop_database(struct ddl *d, const char *db, struct err *err)
@@ -143,12 +150,15 @@ static int drop_database(struct ddl *d, const char *db, struct err *err)
 		return rc;
 	if (list->n_collection_names == 0)
 		return milvus_drop_database(d->milvus, db, d->ts, NULL, err);
-	for (size_t i = 0; i < list->n_collection_names; i++)
-		if (mapped_into(d, db, list->collection_names[i])) {
-			ddl_note(d, "database %s on the target stays: it holds %s of another source database",
-				 db, list->collection_names[i]);
+	for (size_t i = 0; i < list->n_collection_names; i++) {
+		const char *why = kept_by(d, db, list->collection_names[i]);
+
+		if (why) {
+			ddl_note(d, "database %s on the target stays: it holds %s, %s", db,
+				 list->collection_names[i], why);
 			return 0;
 		}
+	}
 	for (size_t i = 0, at = 0; i < list->n_collection_names && at < sizeof(names) - 1; i++)
 		at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s", i ? ", " : "",
 				       list->collection_names[i]);

@@ -318,6 +318,8 @@ int ddl_create_partition(struct ddl *d, struct err *err)
 				       "older partition %" PRId64
 				       " of that name, whose drop has not been applied",
 				       p->partition_name, c.db, c.name, c.partitions[i].source_id);
+	if (c.loaded && (rc = ddl_load_partition(d, p->partition_name, err)) < 0)
+		return rc;
 	c.partitions = copy_partitions(d);
 	c.partitions[c.partition_count++] = (struct partition_pair){
 		.source_id = p->partition_id, .target_id = id, .name = p->partition_name};

@@ -121,6 +121,23 @@ int ddl_reload(struct ddl *d, bool was_loaded, struct err *err)
 	return rc;
 }
 
+/*
+ * What is loaded whole at the source loads its new partitions by itself; the target does not if it was asked
+ * for partitions before it was asked for the whole, which leaves it loaded by partitions.
+ */
+int ddl_load_partition(struct ddl *d, const char *name, struct err *err)
+{
+	struct part_names one = {.names = &name, .count = 1}, all = all_names(d);
+	struct milvus_status st;
+	int state, rc, replicas = d->twin->replicas;
+
+	if ((rc = state_of(d, &all, &state, err)) < 0 || state < STATE_LOADING)
+		return rc; /* released there, by hand or for an index that is to come: ddl_reload */
+	if ((rc = state_of(d, &one, &state, err)) < 0 || state >= STATE_LOADING)
+		return rc;
+	return load(d, &one, &replicas, &st, err);
+}
+
 int ddl_release_partition(struct ddl *d, const char *name, bool *was_loaded, struct err *err)
 {
 	struct part_names one = {.names = &name, .count = 1};

@@ -44,6 +44,8 @@ int ddl_load(struct ddl *d, struct err *err);
 int ddl_release(struct ddl *d, struct err *err);
 int ddl_load_partitions(struct ddl *d, struct err *err);
 int ddl_release_partitions(struct ddl *d, struct err *err);
+/* Loads a new partition of the loaded twin, by its name on the target, if that did not happen by itself. */
+int ddl_load_partition(struct ddl *d, const char *name, struct err *err);
 /* Releases one partition, by its name on the target, if it is loaded. */
 int ddl_release_partition(struct ddl *d, const char *name, bool *was_loaded, struct err *err);
 /* Releases the twin if it is loaded; *was_loaded: it has to be loaded again. */

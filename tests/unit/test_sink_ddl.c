@@ -287,10 +287,25 @@ TEST(steps_that_need_a_twin_say_that_it_is_gone)
 	done_with(k);
 }
 
+/* Else the whole task would wait, and with it the replay of the hold that it waits for. */
+TEST(R23_a_database_that_holds_a_collection_on_hold_stays)
+{
+	struct kit *k = with_collection("shop", "held");
+
+	CHECKF(kit_try(k, KIND_DROP_DATABASE, 0, kit_ddl(k, "shop"), false) == 0, "%s", k->err.text);
+	CHECK(fake_has_db("shop") && fake_find("shop", "held"));
+	CHECKF(strstr(k->note, "on hold"), "%s", k->note);
+	done_with(k);
+}
+
 TEST(a_database_with_foreign_collections_is_not_dropped)
 {
-	struct kit *k = with_collection("shop", "theirs");
+	struct kit *k = with_collection("shop", "ours");
 
+	CHECK(milvus_create_collection(k->milvus, "shop", "theirs",
+				       &(Mv__CollectionSchema)MV__COLLECTION_SCHEMA__INIT, 2, 0, NULL, 0, 0,
+				       1, NULL, &k->err) == 0);
+	CHECK(kit_apply(k, KIND_DROP_COLLECTION, KIT_ID, kit_named(k, "shop", "ours"), true) == 0);
 	CHECK_INT(kit_try(k, KIND_DROP_DATABASE, 0, kit_ddl(k, "shop"), false), -ERR_TARGET_REFUSED);
 	CHECKF(strstr(k->err.text, "theirs"), "%s", k->err.text);
 	CHECK(fake_has_db("shop"));

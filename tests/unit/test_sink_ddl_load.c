@@ -124,4 +124,20 @@ TEST(partitions_that_are_not_mapped_are_left_out)
 	done_with(k);
 }
 
+TEST(R24_a_new_partition_of_a_loaded_collection_is_loaded_where_the_target_does_not_do_it)
+{
+	struct kit *k = with_partitions();
+
+	CHECK(kit_apply(k, KIND_LOAD_PARTITIONS, KIT_ID, kit_of_partition(k, "", 502, "p"), true) == 0);
+	CHECK(kit_apply(k, KIND_LOAD, KIT_ID, kit_load(k, "", 1), true) == 0);
+	fake_find("", "c")->by_partitions = true; /* it stays what it was loaded as first */
+	CHECK(kit_apply(k, KIND_CREATE_PARTITION, KIT_ID, kit_of_partition(k, "", 504, "r"), true) == 0);
+	CHECK(loaded("r"));
+	fake_find("", "c")->by_partitions = false;
+	buf_reset(&fake.log);
+	CHECK(kit_apply(k, KIND_CREATE_PARTITION, KIT_ID, kit_of_partition(k, "", 505, "s"), true) == 0);
+	CHECK_STR(log_text(), "CreatePartition default.c.s\n");
+	done_with(k);
+}
+
 TEST_MAIN()
