@@ -350,7 +350,6 @@ static int64_t rows_of(const struct applier *a)
 /* Cuts the window after this one, so that its intent can share the mark's commit. Optional. */
 static void look_ahead(struct applier *a, const struct apply_mark *mark)
 {
-	cdc_ts bound = gate_bound(a->gate);
 	struct apply_intent none = {0};
 	struct err ignored;
 
@@ -358,7 +357,7 @@ static void look_ahead(struct applier *a, const struct apply_mark *mark)
 	a->has_next = !atomic_load(&a->paused) && !a->window.complete &&
 		      arena_size(a->window.arena) < 2 * a->limits.bytes &&
 		      window_next(&a->next, a->cursor, mark, &none, &a->limits,
-				  bound > mark->out ? bound : mark->out, &ignored) > 0;
+				  gate_floor(a->gate, mark->out), &ignored) > 0;
 }
 
 /* Of the collections that these entries dropped; a drop that was refused is a hold itself. */

@@ -7,14 +7,16 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#define FAR_BEHIND ts_from_ms(3000)
+
 struct gate_member {
 	struct target_gate *gate;
 	struct gate_member *next;
 	char *task;
 	bool active;
+	bool pin; /* nobody has it: gate_pin */
 	cdc_ts ts;
 };
-	bool pin; /* nobody has it: gate_pin */
 
 struct target_gate {
 	struct target_gate *next;
@@ -78,8 +80,6 @@ static void take_off(struct gate_member *m)
 	free(m);
 }
 
-void gate_activate(struct gate_member *m, cdc_ts ts)
-{
 void gate_leave(struct gate_member *m)
 {
 	if (!m)
@@ -123,6 +123,8 @@ void gate_unpin(const char *target, const char *task)
 	pthread_mutex_unlock(&mutex);
 }
 
+void gate_activate(struct gate_member *m, cdc_ts ts)
+{
 	pthread_mutex_lock(&mutex);
 	if (!m->active || ts > m->ts)
 		m->ts = ts;
@@ -130,12 +132,36 @@ void gate_unpin(const char *target, const char *task)
 	pthread_mutex_unlock(&mutex);
 }
 
+/*
+ * With the mutex. A task that is far behind goes above all that its neighbours have marked: they are held
+ * back for one window then, not until it is level.
+ */
+static cdc_ts floor_of(const struct gate_member *m, cdc_ts ts)
+{
+	cdc_ts floor = m->gate->bound > ts ? m->gate->bound : ts;
+
+	for (const struct gate_member *o = m->gate->members; o; o = o->next)
+		if (o != m && o->active && o->ts > floor && o->ts - ts > FAR_BEHIND)
+			floor = o->ts;
+	return floor;
+}
+
+cdc_ts gate_floor(const struct gate_member *m, cdc_ts ts)
+{
+	cdc_ts floor;
+
+	pthread_mutex_lock(&mutex);
+	floor = floor_of(m, ts);
+	pthread_mutex_unlock(&mutex);
+	return floor;
+}
+
 cdc_ts gate_enter(struct gate_member *m, cdc_ts ts)
 {
 	cdc_ts floor;
 
 	pthread_mutex_lock(&mutex);
-	floor = m->gate->bound > ts ? m->gate->bound : ts;
+	floor = floor_of(m, ts);
 	if (m->active && m->ts > floor) /* promised already: a neighbour may tick up to there at any moment */
 		floor = m->ts;
 	m->ts = floor;

@@ -28,6 +28,8 @@ void gate_activate(struct gate_member *m, cdc_ts ts);
  * sent, or that a neighbour may send at any moment since this member has marked up to there. Everything
  * the member sends from now on is above F, so it holds ticks back at F only. */
 cdc_ts gate_enter(struct gate_member *m, cdc_ts ts);
+/* The floor of a window that is cut ahead, while the member holds ticks back at or below ts. */
+cdc_ts gate_floor(const struct gate_member *m, cdc_ts ts);
 /* No window in doubt and nothing to send: does not hold back the others any more. */
 void gate_deactivate(struct gate_member *m);
 bool gate_active(const struct gate_member *m);
@@ -36,13 +38,13 @@ bool gate_shared(const struct gate_member *m);
 /* The member's time is final up to ts (never back). Returns the tick that may be sent now: the least
  * of all active members; it counts as sent from this moment on. 0: no member is active. */
 cdc_ts gate_mark(struct gate_member *m, cdc_ts ts);
-/* The highest tick that may ever have been sent, by any member or in an earlier life. */
-cdc_ts gate_bound(const struct gate_member *m);
 /*
  * A task without a member, with a window in doubt above ts: it holds ticks back at ts until a member of it
  * is active and it is taken off, or it is deleted. One a task.
  */
 void gate_pin(const char *target, const char *task, cdc_ts ts);
 void gate_unpin(const char *target, const char *task);
+/* The highest tick that may ever have been sent, by any member or in an earlier life. */
+cdc_ts gate_bound(const struct gate_member *m);
 
 #endif

@@ -16,6 +16,26 @@ TEST(R22_the_tick_is_the_least_mark_of_all_active_tasks)
 	gate_leave(b);
 }
 
+TEST(R22_a_task_that_catches_up_holds_its_neighbours_back_for_a_window_only)
+{
+	cdc_ts hour = ts_from_ms(3600000), now = 10 * hour, floor;
+	struct gate_member *a = gate_join("t10:1", "a", 0), *b = gate_join("t10:1", "b", 0);
+
+	gate_activate(a, now);
+	CHECK_INT(gate_mark(a, now), now);
+	gate_activate(b, now - 5 * hour); /* a window in doubt of before: nobody may tick above it */
+	CHECK_INT(gate_mark(a, now + 10), now - 5 * hour);
+	CHECK_INT(gate_enter(b, now - 5 * hour), now + 10); /* the next one: above all that a has marked */
+	CHECK_INT(gate_mark(a, now + 20), now + 10);
+	floor = gate_floor(b, now + 12); /* it has marked rows that went out up to there: it is level */
+	CHECK_INT(floor, now + 12);
+	CHECK_INT(gate_mark(b, now + 12), now + 12);
+	CHECK(gate_mark(a, now + ts_from_ms(4000)) == now + 12);
+	CHECK_INT(gate_floor(b, now + 12), now + ts_from_ms(4000));
+	gate_leave(a);
+	gate_leave(b);
+}
+
 TEST(R22_a_resting_task_holds_nobody_back)
 {
 	struct gate_member *a = gate_join("t2:1", "a", 0), *b = gate_join("t2:1", "b", 0);
