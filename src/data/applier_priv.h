@@ -60,6 +60,8 @@ void applier_note(struct applier *a, const char *fmt, ...) __attribute__((format
  * the mark. Exactly once as any window: the durable intent is the hold's replay_seq and replay_floor.
  */
 int applier_replay(struct applier *a, struct err *err);
+/* applier_names.c: has another collection got the name that this waiting rename or alias gives? */
+int applier_name_passed_on(struct applier *a, const struct entry *e, bool *ret, struct err *err);
 /* A replay window may have been sent and is not confirmed: nothing else may be ticked over it. */
 bool applier_replay_open(const struct applier *a);
 

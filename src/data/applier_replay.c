@@ -187,6 +187,7 @@ static int send(struct applier *a, const struct hold *h, cdc_ts *last, struct si
 				 .version = a->limits.version,
 				 .merge_limit = a->limits.merge_limit};
 	struct sink_refusal *refused = NULL;
+	bool passed_on = false;
 	size_t count = 0;
 	int rc;
 
@@ -199,6 +200,8 @@ static int send(struct applier *a, const struct hold *h, cdc_ts *last, struct si
 			first_refusal(refusal, refused, count);
 		return rc < 0 ? rc : count > 0;
 	}
+	if ((rc = applier_name_passed_on(a, &w->entries[0], &passed_on, err)) < 0 || passed_on)
+		return rc;
 	/* a refusal is not waited for: the hold is tried again in a while, the others go on now */
 	rc = a->c.sink_ops->ddl(a->c.sink, &w->entries[0], *last, a->scratch, objects, n, err);
 	if (rc != -ERR_TARGET_REFUSED && rc != -ERR_TARGET_SCHEMA)

@@ -4,6 +4,7 @@
  * is replayed once and above every tick; nobody else is held back.
  */
 #include "applier_kit.h"
+#include "journal.pb-c.h"
 
 #include "../../src/data/target_gate.h"
 #include "../../src/data/window.h"
@@ -534,6 +535,52 @@ TEST(R22_a_window_in_doubt_holds_the_ticks_back_while_its_task_is_closed_and_aft
 	gate_leave(other);
 	CHECK_INT(bench_run(&b, bench_watermark(&b), 0), 0);
 	CHECK_STR(bench_check(&b) ? bench_check(&b) : "", "");
+	bench_done(&b);
+}
+
+static struct entry named(enum kind kind, cdc_ts ts, int64_t id, const char *name, struct arena *arena)
+{
+	struct entry e = ddl_of(kind, ts, id);
+	Jr__Ddl d = JR__DDL__INIT;
+	uint8_t *body;
+
+	d.new_name = kind == KIND_RENAME_COLLECTION ? (char *)name : (char *)"";
+	d.alias = kind == KIND_RENAME_COLLECTION ? (char *)"" : (char *)name;
+	e.size = jr__ddl__get_packed_size(&d);
+	e.body = body = arena_alloc(arena, e.size + 1);
+	jr__ddl__pack(&d, body);
+	return e;
+}
+
+TEST(R23_a_name_that_a_waiting_collection_gave_up_is_not_taken_back_by_its_replay)
+{
+	AUTO(arena_free) struct arena *arena = arena_new();
+	struct bench b;
+	int from;
+	cdc_ts ts;
+
+	fresh(&b, 2);
+	w->refuse_collection = 2;
+	CHECK(bench_start(&b, false));
+	CHECK_INT(bench_run(&b, bench_watermark(&b), 0), 0);
+	ts = bench_watermark(&b) + 5;
+	bench_append(&b, ts,
+		     (struct entry[]){named(KIND_RENAME_COLLECTION, ts, 2, "b", arena),
+				      named(KIND_CREATE_ALIAS, ts, 2, "al", arena),
+				      named(KIND_RENAME_COLLECTION, ts, 2, "d", arena),
+				      named(KIND_RENAME_COLLECTION, ts, 1, "b", arena),
+				      named(KIND_ALTER_ALIAS, ts, 1, "al", arena)},
+		     5);
+	bench_append(&b, ts + 10, NULL, 0);
+	CHECK_INT(bench_run(&b, ts + 10, 0), 0);
+	from = w->ddl_count;
+	w->refuse_collection = 0;
+	applier_retry(b.applier);
+	run_until_released(&b);
+	check_released(&b);
+	CHECK_INT(w->ddl_count, from + 1);
+	CHECK_INT(w->ddl[from].kind, KIND_RENAME_COLLECTION); /* to d */
+	CHECK_INT(w->ddl[from].collection_id, 2);
 	bench_done(&b);
 }
 
