@@ -91,6 +91,8 @@ int flow_repair(const struct flow_conf *conf, struct err *err);
 void flow_start(struct flow *f);
 /* R29: stops and starts applying only; capture goes on. Immediate, never blocks, idempotent. */
 void flow_pause(struct flow *f, bool paused);
+/* R23: sends collections again of which it is not known how much the target has; rows may be doubled. */
+void flow_replay_unclear(struct flow *f);
 /*
  * R32: nothing is sent to the target while there is a reason not to (copied; "": it is not known yet, no
  * cause for alarm); NULL: applying goes on. Capture goes on all the while. Never blocks, idempotent. A flow

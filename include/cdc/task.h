@@ -60,6 +60,8 @@ struct task_spec {
 int tasks_create(struct tasks *ts, const struct task_spec *spec, char *ret_id, struct err *err);
 /* Idempotent; the wish is on disk before the answer (R29). NOT_FOUND, DUPLICATE (being created). */
 int tasks_pause(struct tasks *ts, const char *id, bool paused, struct err *err);
+/* R23: what is on hold with an unclear end is sent again, too; rows may be doubled. Running tasks only. */
+int tasks_replay_unclear(struct tasks *ts, const char *id, struct err *err);
 /* Stops the task and removes it with its folder. NOT_FOUND, STATE_IO. */
 int tasks_delete(struct tasks *ts, const char *id, struct err *err);
 

@@ -140,24 +140,28 @@ static int request_get(struct request *r)
 	return 0;
 }
 
-static int set_paused(struct request *r, bool paused)
+static int request_pause(struct request *r)
 {
 	const char *id;
 	int rc;
 
 	if ((rc = request_id(r, NULL, &id)) < 0)
 		return rc;
-	return tasks_pause(r->tasks, id, paused, r->err);
+	return tasks_pause(r->tasks, id, true, r->err);
 }
 
-static int request_pause(struct request *r)
-{
-	return set_paused(r, true);
-}
-
+/* replay_unclear: an operator has looked at the target and takes doubled rows for missing ones. */
 static int request_resume(struct request *r)
 {
-	return set_paused(r, false);
+	static const char *const known[] = {"task_id", "replay_unclear", NULL};
+	bool unclear = false;
+	const char *id;
+	int rc;
+
+	if ((rc = field_bool(r, r->data, "", "replay_unclear", &unclear)) < 0 ||
+	    (rc = request_id(r, known, &id)) < 0 || (rc = tasks_pause(r->tasks, id, false, r->err)) < 0)
+		return rc;
+	return unclear ? tasks_replay_unclear(r->tasks, id, r->err) : 0;
 }
 
 static int request_delete(struct request *r)

@@ -308,6 +308,20 @@ int tasks_pause(struct tasks *ts, const char *id, bool paused, struct err *err)
 	return rc;
 }
 
+int tasks_replay_unclear(struct tasks *ts, const char *id, struct err *err)
+{
+	struct task *t;
+	int rc = 0;
+
+	pthread_mutex_lock(&ts->mutex);
+	if (!(t = task_find_visible(ts, id, err)))
+		rc = -ERR_NOT_FOUND;
+	else if (t->flow)
+		flow_replay_unclear(t->flow);
+	pthread_mutex_unlock(&ts->mutex);
+	return rc;
+}
+
 /* With the mutex: the row says 'deleting' and t is ours. A second try after a failure is fine. */
 static int delete_begin(struct tasks *ts, const char *id, struct task **ret, struct err *err)
 {

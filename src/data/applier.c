@@ -31,8 +31,12 @@ void applier_publish(struct applier *a, cdc_ts ts)
 	a->stat.held_reason[0] = 0;
 	if (oldest) {
 		a->stat.held_since_ms = oldest->since_ms;
-		snprintf(a->stat.held_reason, sizeof(a->stat.held_reason), "collection %s.%s is on hold: %s",
-			 oldest->db, oldest->collection, oldest->reason);
+		snprintf(a->stat.held_reason, sizeof(a->stat.held_reason),
+			 "collection %s.%s is on hold%s: %s", oldest->db, oldest->collection,
+			 oldest->unclear ? ", and how much of its last window is there is not known (resume "
+					   "with replay_unclear sends that again, rows may be doubled)"
+					 : "",
+			 oldest->reason);
 	}
 	pthread_mutex_unlock(&a->mutex);
 	if (hold_seq != INT64_MAX && hold_seq - 1 < needed)

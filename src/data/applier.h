@@ -51,6 +51,11 @@ void applier_pause(struct applier *a, bool paused);
 void applier_block(struct applier *a, const char *reason);
 /* Any thread: tries collections on hold again now; by itself that happens once a minute. */
 void applier_retry(struct applier *a);
+/*
+ * Any thread: the same, and holds of which it is not known how much the target has are sent again from their
+ * first entry on: rows of that window may be there twice then. For an operator who has looked, and asks.
+ */
+void applier_replay_unclear(struct applier *a);
 
 struct applier_stat {
 	int64_t rows_applied, seq;

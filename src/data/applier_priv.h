@@ -40,7 +40,7 @@ struct applier {
 	bool numbered; /* mark.seq is at or above every entry at or below mark.ts (R13) */
 
 	/* any thread */
-	atomic_bool paused, retry, blocked;
+	atomic_bool paused, retry, unclear, blocked;
 	pthread_mutex_t mutex; /* of stat and block */
 	char block[512];
 	struct applier_stat stat;

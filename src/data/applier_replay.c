@@ -11,6 +11,12 @@
 
 #include <stdio.h>
 
+void applier_replay_unclear(struct applier *a)
+{
+	atomic_store(&a->unclear, true);
+	applier_retry(a);
+}
+
 bool applier_replay_open(const struct applier *a)
 {
 	for (size_t i = 0; i < a->holds.count; i++)
@@ -24,15 +30,18 @@ static struct hold *choose(struct applier *a)
 {
 	int64_t now = clock_mono_ms();
 	struct hold *next = NULL;
-	bool all;
+	bool all, unclear;
 
 	for (size_t i = 0; i < a->holds.count; i++)
 		if (a->holds.items[i].replay_seq)
 			return &a->holds.items[i];
 	all = atomic_exchange(&a->retry, false);
+	unclear = atomic_exchange(&a->unclear, false);
 	for (size_t i = 0; i < a->holds.count; i++) {
 		struct hold *h = &a->holds.items[i];
 
+		if (unclear)
+			h->unclear = false; /* durable with its replay window */
 		if (all || !h->retry_ms)
 			h->retry_ms = all ? now : now + HOLD_RETRY_MS;
 		/* the one that waits longest: one that is refused for ever must not keep the others back */

@@ -368,6 +368,12 @@ void flow_pause(struct flow *f, bool paused)
 	}
 }
 
+void flow_replay_unclear(struct flow *f)
+{
+	applier_replay_unclear(f->applier);
+	worker_wake(f->applier_worker);
+}
+
 void flow_block(struct flow *f, const char *reason)
 {
 	applier_block(f->applier, reason);

@@ -48,7 +48,7 @@ static struct fake fake = {.mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_C
 
 struct flow {
 	char id[160];
-	bool paused, started, stopped;
+	bool paused, started, stopped, replayed;
 	struct flow *next;
 };
 static struct flow *fake_flows;
@@ -103,6 +103,19 @@ static __attribute__((unused)) bool fake_wait_waiting(int n)
 	while (fake.waiting != n && rc != ETIMEDOUT)
 		rc = pthread_cond_timedwait(&fake.cond, &fake.mutex, &until);
 	rc = fake.waiting == n;
+	pthread_mutex_unlock(&fake.mutex);
+	return rc;
+}
+
+/* -1: there is no such flow. */
+static __attribute__((unused)) int fake_replayed(const char *id)
+{
+	int rc = -1;
+
+	pthread_mutex_lock(&fake.mutex);
+	for (const struct flow *f = fake_flows; f; f = f->next)
+		if (STREQ(f->id, id))
+			rc = f->replayed;
 	pthread_mutex_unlock(&fake.mutex);
 	return rc;
 }
@@ -268,6 +281,13 @@ void flow_pause(struct flow *f, bool paused)
 {
 	pthread_mutex_lock(&fake.mutex);
 	f->paused = paused;
+	pthread_mutex_unlock(&fake.mutex);
+}
+
+void flow_replay_unclear(struct flow *f)
+{
+	pthread_mutex_lock(&fake.mutex);
+	f->replayed = true;
 	pthread_mutex_unlock(&fake.mutex);
 }
 

@@ -263,6 +263,7 @@ TEST(R22_what_a_neighbour_holds_back_is_not_called_applied)
 
 TEST(R23_refusals_from_several_lanes_hold_from_the_first_on)
 {
+	struct applier_stat st;
 	struct bench b;
 
 	fresh(&b, 4);
@@ -279,6 +280,13 @@ TEST(R23_refusals_from_several_lanes_hold_from_the_first_on)
 	steps(&b, 20);
 	CHECK_INT(b.needed, 4);
 	CHECK_INT(w->doubled, 0); /* what was taken beside the refused is not sent again */
+	applier_stat(b.applier, &st);
+	CHECKF(strstr(st.held_reason, "replay_unclear"), "%s", st.held_reason);
+	applier_replay_unclear(b.applier); /* but when an operator asks for it: nothing is missing then */
+	run_until_released(&b);
+	CHECK_INT(w->row_count, b.rows);
+	CHECK_INT(w->poisoned, 0);
+	CHECK_INT(b.needed, journal_last_seq(b.journal));
 	bench_done(&b);
 }
 

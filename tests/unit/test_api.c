@@ -134,6 +134,21 @@ TEST(pause_and_resume_are_idempotent_and_quick)
 	kit_end();
 }
 
+TEST(R23_a_resume_may_ask_for_what_is_on_hold_with_an_unclear_end)
+{
+	kit_start();
+	create("t", "a");
+	CHECK_INT(req("resume", "{\"task_id\":\"t\",\"replay_unclear\":\"yes\"}"), 400);
+	CHECK_INT(req("resume", "{\"task_id\":\"t\",\"replay_unclear\":false}"), 200);
+	CHECK_INT(req_id("resume", "t"), 200);
+	CHECK_INT(fake_replayed("t"), 0);
+	CHECK_INT(req("resume", "{\"task_id\":\"t\",\"replay_unclear\":true}"), 200);
+	CHECK(!at("warnings"));
+	CHECK_INT(fake_replayed("t"), 1);
+	CHECK_INT(fake_paused("t"), 0);
+	kit_end();
+}
+
 TEST(health_and_progress_are_those_of_the_flow)
 {
 	kit_start();
