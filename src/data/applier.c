@@ -121,7 +121,7 @@ static int restore(struct applier *a, struct err *err)
 	return 0;
 }
 
-void applier_note(struct applier *a, const char *fmt, ...)
+void applier_note(struct applier *a, const struct hold *h, bool over, const char *fmt, ...)
 {
 	char text[1024];
 	va_list ap;
@@ -131,7 +131,7 @@ void applier_note(struct applier *a, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	a->c.note(a->c.arg, text);
+	a->c.note(a->c.arg, &(struct applier_note){h->db, h->collection, h->seq, over, text});
 }
 
 /*
@@ -233,7 +233,8 @@ static void note_new_holds(struct applier *a, int64_t after)
 		const struct hold *h = &a->holds.items[i];
 
 		if (h->seq > after)
-			applier_note(a, "collection %s.%s is on hold from seq %lld on, the others go on: %s",
+			applier_note(a, h, false,
+				     "collection %s.%s is on hold from seq %lld on, the others go on: %s",
 				     h->db, h->collection, (long long)h->seq, h->reason);
 	}
 }

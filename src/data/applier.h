@@ -19,6 +19,14 @@
 
 struct applier;
 
+/* What happened to a collection on hold. */
+struct applier_note {
+	const char *db, *collection;
+	int64_t seq; /* its first entry that is not applied */
+	bool over;
+	const char *text;
+};
+
 struct applier_conf {
 	const struct conf *conf;
 	const char *task_id;
@@ -29,7 +37,7 @@ struct applier_conf {
 	struct sink *sink; /* borrowed */
 	bool paused;
 	void (*applied)(void *arg, int64_t needed_seq); /* entries below are not needed any more (J3) */
-	void (*note)(void *arg, const char *text);      /* a hold began or ended; may be NULL */
+	void (*note)(void *arg, const struct applier_note *n); /* a hold began, stays or ended; may be NULL */
 	void *arg;
 };
 

@@ -52,7 +52,8 @@ struct applier {
 /* applier.c */
 int applier_tick(struct applier *a, struct err *err); /* an unsent tick (R20) */
 void applier_publish(struct applier *a, cdc_ts ts);
-void applier_note(struct applier *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void applier_note(struct applier *a, const struct hold *h, bool over, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 
 /*
  * applier_replay.c: one window of a collection on hold (R23), if it is time: >0 did something, 0

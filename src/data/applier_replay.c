@@ -163,7 +163,8 @@ static int refused_again(struct applier *a, struct hold *h, cdc_ts last, const s
 	a->mark = mark;
 	a->tick_due = mark.out;
 	if (strcmp(h->reason, why->reason) != 0)
-		applier_note(a, "collection %s.%s stays on hold: %s", h->db, h->collection, why->reason);
+		applier_note(a, h, false, "collection %s.%s stays on hold: %s", h->db, h->collection,
+			     why->reason);
 	hold_reason(h, why->reason);
 	h->retry_ms = clock_mono_ms() + HOLD_RETRY_MS;
 	applier_publish(a, a->mark.ts);
@@ -268,7 +269,7 @@ static int confirm(struct applier *a, struct hold *h, cdc_ts last, const struct 
 	a->tick_due = mark.out;
 	a->replay_turn = true;
 	if (level) {
-		applier_note(a, "collection %s.%s is not on hold any more", h->db, h->collection);
+		applier_note(a, h, true, "collection %s.%s is not on hold any more", h->db, h->collection);
 		holds_remove(&a->holds, h->collection_id);
 	}
 	return 0;

@@ -113,7 +113,24 @@ static void on_applied(void *arg, int64_t seq)
 static void on_note(void *arg, const char *text)
 {
 	(void)arg; /* the thread's scope names the task */
-	log_warning("%s", text);
+	log_event(NOT_REPLICATED, "%s", text);
+}
+
+static void on_hold(void *arg, const struct applier_note *n)
+{
+	AUTO_FREE char *collection = xasprintf("%s.%s", n->db, n->collection);
+	char seq[24];
+
+	(void)arg;
+	snprintf(seq, sizeof(seq), "%lld", (long long)n->seq);
+	log_scope("collection", collection);
+	log_scope("seq", seq);
+	if (n->over)
+		log_event(COLLECTION_RELEASED, "%s", n->text);
+	else
+		log_event(COLLECTION_HELD, "%s", n->text);
+	log_scope("collection", NULL);
+	log_scope("seq", NULL);
 }
 
 static int open_journal(struct flow *f, int64_t min_seq, struct err *err)
@@ -292,7 +309,7 @@ static int open_applier(struct flow *f, const struct flow_conf *conf, bool pause
 						  .sink = f->sink,
 						  .paused = paused,
 						  .applied = on_applied,
-						  .note = on_note,
+						  .note = on_hold,
 						  .arg = f},
 			   err);
 }
