@@ -43,6 +43,14 @@ def flush_target() -> None:
             connections._fetch_handler(alias).flush(names)
 
 
+def target_coordinates() -> bool:
+    """Its query coordinator is the last to answer; the window in doubt may be a load or a release."""
+    connections.connect("again", uri=TARGET, timeout=5)
+    for name in utility.list_collections(using="again", timeout=2):
+        connections._fetch_handler("again").get_load_state(name, timeout=2)
+    return True
+
+
 def catalog(alias: str) -> list[tuple[str, list[str]]]:
     """Databases and collections of the target."""
     found = []
@@ -79,6 +87,7 @@ class Others(Outages):
         wait(2)
         _, before = self.applied_at()
         stack("start", "target")
+        until(target_coordinates, 60, "the target tells what is loaded")
         return self.back(fault, time.monotonic(), before)
 
     def frozen(self, fault: str, part: str, seconds: float) -> bool:
@@ -207,6 +216,7 @@ class Others(Outages):
         data.rename(true)
         process = start_etcd(other, options)
         try:
+            until(lambda: etcdctl(os.environ["SOURCE_ETCD"], "endpoint", "status"), 30, "the other etcd answers")
             until(self.held, 40, "the task is held with SOURCE_FOREIGN")
             wait(5)
             assert self.held(), "it stays on hold"
@@ -277,7 +287,6 @@ def start_etcd(folder: Path, options: list[str]) -> subprocess.Popen[bytes]:
     words += ["--initial-advertise-peer-urls", peer, "--initial-cluster", f"source-etcd={peer}"]
     log = open(folder.with_suffix(".log"), "ab")
     process = subprocess.Popen(words, stdout=log, stderr=log)
-    until(lambda: etcdctl(f"{host}:{port}", "endpoint", "health"), 30, "the other etcd answers")
     return process
 
 

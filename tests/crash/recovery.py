@@ -7,7 +7,7 @@ from collections.abc import Callable
 import broker
 from cdc import until
 from tally import WITHIN, Tally
-from victim import Loads, Victim, fresh, wait
+from victim import Loads, Victim, fresh, reload_source, wait
 
 PATIENCE = 120  # seconds, until a part that was ended answers, and until the daemon goes on
 
@@ -82,7 +82,8 @@ class Outages:
         self.tally.add(fault, took)
         if took > WITHIN:
             self.slow.append(f"{fault}: {took:.1f} s")
-        self.loads.rows()
+        if self.loads.rows() is None:
+            reload_source()
         return self.tally.check(150)
 
     def run(self, faults: list[tuple[str, Callable[[], bool]]], only: list[str] | None) -> bool:

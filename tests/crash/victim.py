@@ -191,6 +191,18 @@ def clear(uri: str) -> None:
     connections.disconnect("clear")
 
 
+def reload_source() -> None:
+    """A source whose etcd went away in the middle of a release shows fewer rows than its metadata says are loaded."""
+    for database in db.list_database():
+        connections.connect("reload", uri=SOURCE, db_name=database, timeout=60)
+        calls = connections._fetch_handler("reload")
+        for name in calls.list_collections():
+            if calls.get_load_state(name).name == "Loaded":
+                calls.release_collection(name)
+                calls.load_collection(name, timeout=120)
+        connections.disconnect("reload")
+
+
 def fresh(cdc: Victim) -> None:
     """Both servers are empty before there is a task: what an older one has left is nobody's."""
     connect()
