@@ -91,6 +91,7 @@ def main() -> int:
     if not args.folder:
         parser.error("FOLDER is missing")
     args.folder.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was found is kept, and the daemon ended
     if args.short:
         args.minutes, args.kills = 0, 8
     return 0 if all([one(part, args) for part in args.part]) else 1
