@@ -8,6 +8,7 @@
 #include "../fake/etcd_process.h"
 #include "../t.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,7 +131,7 @@ static bool comes(struct side *s, bool may, int ms)
 		pthread_mutex_unlock(&s->mutex);
 		if (now)
 			return true;
-		usleep(2000);
+		poll(NULL, 0, 2);
 	}
 	return false;
 }

@@ -5,6 +5,7 @@
 
 #include "../t.h"
 
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
@@ -39,7 +40,7 @@ static void end(struct worker *w)
 
 static bool until_calls(int n, int64_t ms)
 {
-	for (int64_t begin = clock_mono_ms(); atomic_load(&calls) < n; usleep(2000))
+	for (int64_t begin = clock_mono_ms(); atomic_load(&calls) < n; poll(NULL, 0, 2))
 		if (clock_mono_ms() - begin > ms)
 			return false;
 	return true;
