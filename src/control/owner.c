@@ -5,6 +5,7 @@
  * I/O.
  */
 #include "owner.h"
+#include "random_id.h"
 
 #include <cdc/log.h>
 #include <cdc/wire.h>
@@ -15,7 +16,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #define TTL_S 20
@@ -56,13 +56,9 @@ struct owner {
 static int instance_make(const char *path, char ret[33], struct err *err)
 {
 	AUTO_FREE char *tmp = xasprintf("%s.new", path);
-	uint8_t b[16];
 	int fd, rc = 0;
 
-	if (getrandom(b, sizeof(b), 0) != sizeof(b))
-		return err_set(err, ERR_INTERNAL, "the system has no random numbers");
-	for (size_t i = 0; i < sizeof(b); i++)
-		snprintf(ret + 2 * i, 3, "%02x", b[i]);
+	random_id(ret);
 	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0 || write(fd, ret, 32) != 32 || fsync(fd) < 0 || rename(tmp, path) < 0)
 		rc = err_set(err, ERR_STATE_IO, "cannot write %s: %s", path, strerror(errno));

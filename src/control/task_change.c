@@ -7,24 +7,12 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
+#include "random_id.h"
 #include "target_address.h"
 #include "target_names.h"
 #include "task_folder.h"
 #include "task_priv.h"
-
-static void random_hex(char ret[33])
-{
-	uint8_t b[16];
-
-	if (getrandom(b, sizeof(b), 0) != sizeof(b)) {
-		log_event(INTERNAL, "the system has no random numbers");
-		abort();
-	}
-	for (size_t i = 0; i < sizeof(b); i++)
-		snprintf(ret + 2 * i, 3, "%02x", b[i]);
-}
 
 static const char *doing(const struct task *t)
 {
@@ -89,8 +77,8 @@ static int reserve(struct tasks *ts, const struct task_spec *spec, struct task *
 		return err_set(err, ERR_DUPLICATE, "task_id: task %s exists already", spec->id);
 	if ((rc = check_others(ts, NULL, &row, err)) < 0)
 		return rc;
-	random_hex(id);
-	random_hex(uuid);
+	random_id(id);
+	random_id(uuid);
 	if (!row.id)
 		row.id = id;
 	row.source_uuid = uuid;
