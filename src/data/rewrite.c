@@ -4,6 +4,7 @@
  * groups what can be merged and writes it. Message IDs and restamping are here, too: their values
  * are what makes a repeat harmless (J6), so they never change within a version. Pure, any thread.
  */
+#include "refusals.h"
 #include "rewrite_priv.h"
 
 #include <inttypes.h>
@@ -66,31 +67,8 @@ struct window {
 	struct table seen;     /* parts by the source's msgID */
 	struct group *first, **end;
 	size_t groups;
-	struct rewrite_refusal *refusals; /* malloc'ed: hardly ever more than a few collections */
-	size_t refused;
+	struct refusals refused;
 };
-
-/* A collection's entries end at its first refusal: it is held there and goes on there later (R23). */
-static bool is_refused(const struct window *w, int64_t collection_id)
-{
-	for (size_t i = 0; i < w->refused; i++) {
-		if (w->refusals[i].collection_id == collection_id)
-			return true;
-	}
-	return false;
-}
-
-static void refuse(struct window *w, const struct entry *e, const char *why)
-{
-	struct rewrite_refusal *r;
-
-	w->refusals = xrealloc(w->refusals, (w->refused + 1) * sizeof(*r));
-	r = &w->refusals[w->refused++];
-	r->collection_id = e->collection_id;
-	r->seq = e->seq;
-	snprintf(r->reason, sizeof(r->reason), "%s of %s@%" PRIu64 " cannot be sent: %.400s",
-		 kind_name(e->kind), e->pchannel, e->id.lo, why);
-}
 
 /* A shard is a pchannel with a suffix: rows on any other channel crash the target at every start. */
 static bool shard_in_lane(const struct channel_pair *c)
@@ -172,7 +150,7 @@ static void add_entry(struct window *w, const struct entry *e, cdc_ts out)
 	if (rc == 0)
 		return;
 	if (rc < 0 || rewrite_check(part, w->scratch, &why) < 0) {
-		refuse(w, e, why.text);
+		refusals_add(&w->refused, e, why.text);
 		return;
 	}
 	if (is_repeat(w, part))
@@ -234,15 +212,13 @@ int rewrite_window(const struct rewrite_conf *conf, const struct entry *entries,
 	w.seen = table_new(scratch, n);
 	w.end = &w.first;
 	for (size_t i = 0; i < n; i++) {
-		if (!is_refused(&w, entries[i].collection_id))
+		if (!refusals_have(&w.refused, entries[i].collection_id))
 			add_entry(&w, &entries[i], out[i]);
 	}
 	r.messages = arena_alloc(arena, w.groups * sizeof(*r.messages));
 	for (const struct group *g = w.first; g; g = g->next)
 		r.messages[r.message_count++] = emit(&w, g);
-	r.refusals = arena_dup(arena, w.refusals, w.refused * sizeof(*w.refusals));
-	r.refusal_count = w.refused;
-	free(w.refusals);
+	r.refusals = refusals_take(&w.refused, arena, &r.refusal_count);
 	*ret = r;
 	return 0;
 }

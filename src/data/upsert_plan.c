@@ -4,6 +4,7 @@
  * reduced to the last operation on each row, and what is left is put together to requests. Nothing here
  * copies row data but a repeated field that the source wrote in several chunks. Pure, one thread.
  */
+#include "refusals.h"
 #include "upsert_priv.h"
 
 #include <inttypes.h>
@@ -23,29 +24,8 @@ struct planner {
 	struct upsert_request *first, **end; /* all of them, in order of their first entry */
 	struct upsert_request **open;        /* those that can still grow, one a kind and partition */
 	size_t open_count, request_count;
-	struct rewrite_refusal *refusals; /* malloc'ed */
-	size_t refused;
+	struct refusals refused;
 };
-
-static bool is_refused(const struct planner *w, int64_t collection_id)
-{
-	for (size_t i = 0; i < w->refused; i++)
-		if (w->refusals[i].collection_id == collection_id)
-			return true;
-	return false;
-}
-
-static void refuse(struct planner *w, const struct entry *e, const char *why)
-{
-	struct rewrite_refusal *r;
-
-	w->refusals = xrealloc(w->refusals, (w->refused + 1) * sizeof(*r));
-	r = &w->refusals[w->refused++];
-	r->collection_id = e->collection_id;
-	r->seq = e->seq;
-	snprintf(r->reason, sizeof(r->reason), "%s of %s@%" PRIu64 " cannot be sent: %.400s",
-		 kind_name(e->kind), e->pchannel, e->id.lo, why);
-}
 
 /* --- entry -> part ------------------------------------------------------------------------------- */
 
@@ -202,7 +182,7 @@ static void add_entry(struct planner *w, const struct entry *e)
 		rc = read_keys(p, (uint32_t)w->part_count, w->arena, &why);
 	}
 	if (rc < 0)
-		refuse(w, e, why.text);
+		refusals_add(&w->refused, e, why.text);
 	else
 		w->parts[w->part_count++] = p;
 }
@@ -371,15 +351,13 @@ int upsert_plan(const struct upsert_schema *schemas, size_t schema_count, const 
 	w.open = arena_alloc(arena, (n + 1) * sizeof(*w.open));
 	w.end = &w.first;
 	for (size_t i = 0; i < n; i++)
-		if (!is_refused(&w, entries[i].collection_id))
+		if (!refusals_have(&w.refused, entries[i].collection_id))
 			add_entry(&w, &entries[i]);
 	upsert_reduce(w.parts, w.part_count, arena);
 	for (size_t i = 0; i < w.part_count; i++)
 		add_part(&w, w.parts[i]);
 	list_requests(&w, &plan);
-	plan.refusals = arena_dup(arena, w.refusals, w.refused * sizeof(*w.refusals));
-	plan.refusal_count = w.refused;
-	free(w.refusals);
+	plan.refusals = refusals_take(&w.refused, arena, &plan.refusal_count);
 	*ret = plan;
 	return 0;
 }
