@@ -39,6 +39,8 @@ SQL     := $(wildcard sql/*.sql)
 SQL_H   := $(SQL:sql/%.sql=$(B)/sql_%.h)
 SRC     := $(filter-out src/main.c,$(wildcard src/*/*.c))
 OBJ     := $(SRC:%.c=$(B)/%.o) $(PROTO_C:.c=.o)
+# before libc's own: an object, since nothing asks an archive for what libc has
+SANOBJ.tsan := $(B)/tests/fake/c11_threads.o
 # these need a real target (TARGET_URI): make check runs them on its stack
 REAL    := $(patsubst %.c,$(B)/%,$(wildcard tests/contract/test_*_target.c))
 UNIT    := $(filter-out $(REAL),$(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c tests/fault/test_*.c \
@@ -48,7 +50,7 @@ BENCH   := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 
 all: $(B)/milvus-cdc
 
-$(B)/milvus-cdc: $(B)/src/main.o $(B)/libcdc.a
+$(B)/milvus-cdc: $(B)/src/main.o $(SANOBJ.$(VARIANT)) $(B)/libcdc.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(ALL_LDLIBS)
 $(B)/libcdc.a: $(OBJ)
 	@rm -f $@
@@ -57,7 +59,7 @@ $(B)/libtest.a: $(HELPERS:%.c=$(B)/%.o)
 	@rm -f $@
 	$(AR) rcs $@ $^
 $(UNIT) $(REAL) $(BENCH): $(B)/%: $(B)/%.o $(B)/libtest.a $(B)/libcdc.a
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libtest.a $(B)/libcdc.a $(B)/libtest.a $(ALL_LDLIBS)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(SANOBJ.$(VARIANT)) $(B)/libtest.a $(B)/libcdc.a $(B)/libtest.a $(ALL_LDLIBS)
 
 # generated code is compiled without our warnings
 $(B)/%.pb-c.c $(B)/%.pb-c.h: src/proto/%.proto

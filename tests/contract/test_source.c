@@ -153,10 +153,6 @@ static const struct side sides[] = {
 	{"kafka", kafka_begin, kafka_topic, kafka_send, kafka_missing, kafka_trim},
 };
 
-/* librdkafka's C11 threads are unknown to the thread sanitizer, which crashes on them. */
-#if defined(__SANITIZE_THREAD__)
-#define KAFKA_TEST(id)
-#else
 #define KAFKA_TEST(id) \
 	TEST(kafka_##id) \
 	{ \
@@ -164,7 +160,6 @@ static const struct side sides[] = {
 		contract_##id(); \
 		finish(); \
 	}
-#endif
 
 /* CONTRACT(rule) { ... } is a test for each side. */
 #define CONTRACT(id) \

@@ -2,7 +2,6 @@
 /* The Kafka source where the log is not what it was: gaps (R11), lost brokers, topics that vanish. */
 #include "kafka_kit.h"
 
-#if !defined(__SANITIZE_THREAD__) /* librdkafka's threads are not known to it: see test_source_kafka.c */
 TEST(R11_a_position_beyond_the_end_is_gone)
 {
 	setup();
@@ -235,6 +234,5 @@ TEST(nothing_is_left_behind)
 	fx.producer = NULL;
 	CHECK(rd_kafka_wait_destroyed(5000) == 0);
 }
-#endif
 
 TEST_MAIN()
