@@ -155,7 +155,10 @@ struct entry {
 	size_t size;
 };
 
-/* A named value of the journal's state (the known catalog, R14); value NULL deletes the key. */
+/*
+ * A named value that is kept over restarts: of the journal's known catalog (R14), of the target's objects and
+ * holds in apply.db ("coll/<source id>", "db/..."). The value is opaque to its store; NULL deletes the key.
+ */
 struct state_row {
 	const char *key;
 	const uint8_t *value;

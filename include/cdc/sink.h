@@ -56,6 +56,8 @@ struct name_map {
 };
 /* The answers are borrowed from the map or from the arguments. */
 const char *name_map_db(const struct name_map *m, const char *db);
+struct name_map name_map_copy(const struct name_map *m); /* the caller's, with its strings */
+void name_map_clear(struct name_map *m);
 void name_map_collection(const struct name_map *m, const char *db, const char *collection, const char **to_db,
 			 const char **to_collection);
 
@@ -71,13 +73,6 @@ struct sink_conf {
 	/* Told in words when something was applied otherwise than it says (fewer replicas); may be NULL. */
 	void (*note)(void *arg, const char *text);
 	void *note_arg;
-};
-
-/* One stored object of the sink's own memory (source object -> target object). */
-struct sink_object {
-	const char *key;
-	const uint8_t *value;
-	size_t size;
 };
 
 struct sink_refusal {
@@ -102,7 +97,7 @@ struct sink_ops {
 	int (*open)(struct sink **ret, const struct sink_conf *conf, struct err *err); /* no I/O */
 	void (*close)(struct sink *s);
 	/* The objects of apply.db, once, after open. JOURNAL_BAD. */
-	int (*restore)(struct sink *s, const struct sink_object *objects, size_t n, struct err *err);
+	int (*restore)(struct sink *s, const struct state_row *objects, size_t n, struct err *err);
 	/*
 	 * Sends a data window and returns when all of it is confirmed. May be repeated any number of
 	 * times until a tick above it is sent (J6). No tick is sent. Definite refusals (R23) are
@@ -117,7 +112,7 @@ struct sink_ops {
 	 * TARGET_REFUSED / TARGET_SCHEMA: never going to work as it is: hold the collection.
 	 */
 	int (*ddl)(struct sink *s, const struct entry *e, cdc_ts out_ts, struct arena *arena,
-		   struct sink_object **ret, size_t *ret_count, struct err *err);
+		   struct state_row **ret, size_t *ret_count, struct err *err);
 	/* Makes everything <= ts visible: a tick to every pchannel in use on the target (R26, R27).
 	 * Confirmed when it returns 0. May be repeated. Ticks at or below an earlier one do nothing. */
 	int (*tick)(struct sink *s, cdc_ts ts, struct err *err);

@@ -100,8 +100,7 @@ void applier_free(struct applier *a)
 static int restore(struct applier *a, struct err *err)
 {
 	AUTO(arena_free) struct arena *arena = arena_new();
-	struct apply_object *objects;
-	struct sink_object *copy;
+	struct state_row *objects;
 	size_t n;
 	int rc;
 
@@ -111,10 +110,7 @@ static int restore(struct applier *a, struct err *err)
 		return rc;
 	if ((rc = holds_restore(&a->holds, objects, n, err)) < 0)
 		return rc;
-	copy = arena_alloc(arena, (n + 1) * sizeof(*copy));
-	for (size_t i = 0; i < n; i++)
-		copy[i] = (struct sink_object){objects[i].key, objects[i].value, objects[i].size};
-	if ((rc = a->c.sink_ops->restore(a->c.sink, copy, n, err)) < 0)
+	if ((rc = a->c.sink_ops->restore(a->c.sink, objects, n, err)) < 0)
 		return rc;
 	a->restored = true;
 	applier_publish(a, a->mark.ts);
@@ -287,7 +283,7 @@ static int send_data(struct applier *a, cdc_ts *last, struct err *err)
 	return 0;
 }
 
-static int send_ddl(struct applier *a, const struct entry *e, cdc_ts *last, struct sink_object **objects,
+static int send_ddl(struct applier *a, const struct entry *e, cdc_ts *last, struct state_row **objects,
 		    size_t *n, struct err *err)
 {
 	int rc;
@@ -310,7 +306,7 @@ static int send_ddl(struct applier *a, const struct entry *e, cdc_ts *last, stru
 
 /* What a list of DDL changed on the target. */
 struct changes {
-	struct sink_object *v;
+	struct state_row *v;
 	size_t n;
 	cdc_ts last;
 };
@@ -321,7 +317,7 @@ static int send_list(struct applier *a, const struct entry *e, size_t n, struct 
 	int rc;
 
 	for (size_t i = 0; i < n; i++) {
-		struct sink_object *one = NULL, *all;
+		struct state_row *one = NULL, *all;
 		size_t k = 0;
 		cdc_ts last;
 
@@ -366,7 +362,7 @@ static void look_ahead(struct applier *a, const struct apply_mark *mark)
 }
 
 /* Of the collections that these entries dropped; a drop that was refused is a hold itself. */
-static size_t erase_holds(struct applier *a, const struct entry *e, size_t n, struct apply_object *ret)
+static size_t erase_holds(struct applier *a, const struct entry *e, size_t n, struct state_row *ret)
 {
 	size_t count = 0;
 
@@ -377,7 +373,7 @@ static size_t erase_holds(struct applier *a, const struct entry *e, size_t n, st
 }
 
 /* J4: the mark, the target's new objects, new holds and the next intent, in one commit. */
-static int mark_window(struct applier *a, cdc_ts last, const struct sink_object *objects, size_t n,
+static int mark_window(struct applier *a, cdc_ts last, const struct state_row *objects, size_t n,
 		       struct err *err)
 {
 	int64_t again = a->window.intent.seq; /* above the intent's if entries had to be read again (R13) */
@@ -385,13 +381,13 @@ static int mark_window(struct applier *a, cdc_ts last, const struct sink_object 
 				  .ts = a->intent.ts > a->mark.ts ? a->intent.ts : a->mark.ts,
 				  .rows_applied = a->mark.rows_applied + rows_of(a)};
 	const struct window *w = &a->window;
-	size_t count = 0, most = n + a->holds.count + w->late_count + w->count + 1;
-	struct apply_object *all = arena_alloc(a->window.arena, most * sizeof(*all));
+	size_t count = n, most = n + a->holds.count + w->late_count + w->count + 1;
+	struct state_row *all = arena_alloc(a->window.arena, most * sizeof(*all));
 	int rc;
 
 	mark.out = last > mark.ts ? last : mark.ts;
-	for (size_t i = 0; i < n; i++)
-		all[count++] = (struct apply_object){objects[i].key, objects[i].value, objects[i].size};
+	if (n)
+		memcpy(all, objects, n * sizeof(*all));
 	for (size_t i = 0; i < a->holds.count; i++)
 		if (a->holds.items[i].seq > a->mark.seq) /* new with this window */
 			all[count++] = holds_store(&a->holds.items[i], a->window.arena);

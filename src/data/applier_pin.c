@@ -9,7 +9,7 @@
 static bool replay_in_doubt(struct apply_store *store)
 {
 	AUTO(arena_free) struct arena *arena = arena_new();
-	struct apply_object *objects;
+	struct state_row *objects;
 	struct holds holds = {0};
 	struct err err;
 	size_t n;

@@ -127,12 +127,12 @@ static int gather(struct applier *a, const struct hold *h, int64_t last, int64_t
 }
 
 static int store_hold(struct applier *a, const struct hold *h, const struct apply_mark *mark, bool erase,
-		      const struct sink_object *objects, size_t n, struct err *err)
+		      const struct state_row *objects, size_t n, struct err *err)
 {
-	struct apply_object *all = arena_alloc(a->scratch, (n + 1) * sizeof(*all));
+	struct state_row *all = arena_alloc(a->scratch, (n + 1) * sizeof(*all));
 
-	for (size_t i = 0; i < n; i++)
-		all[i] = (struct apply_object){objects[i].key, objects[i].value, objects[i].size};
+	if (n)
+		memcpy(all, objects, n * sizeof(*all));
 	all[n] = erase ? holds_erase(h->collection_id, a->scratch) : holds_store(h, a->scratch);
 	return apply_store_commit(a->c.store, mark, NULL, all, n + 1, err);
 }
@@ -186,8 +186,8 @@ static void first_refusal(struct sink_refusal *ret, const struct sink_refusal *l
 }
 
 /* Sends the gathered window. 0: confirmed. 1: refused, *refusal tells. */
-static int send(struct applier *a, const struct hold *h, cdc_ts *last, struct sink_object **objects,
-		size_t *n, struct sink_refusal *refusal, struct err *err)
+static int send(struct applier *a, const struct hold *h, cdc_ts *last, struct state_row **objects, size_t *n,
+		struct sink_refusal *refusal, struct err *err)
 {
 	struct window *w = &a->window;
 	cdc_ts *out = arena_alloc(a->scratch, (w->count + 1) * sizeof(*out));
@@ -245,8 +245,8 @@ static int64_t rows_of(const struct window *w)
 	return n;
 }
 
-static int confirm(struct applier *a, struct hold *h, cdc_ts last, const struct sink_object *objects,
-		   size_t n, struct err *err)
+static int confirm(struct applier *a, struct hold *h, cdc_ts last, const struct state_row *objects, size_t n,
+		   struct err *err)
 {
 	struct apply_mark mark = a->mark;
 	struct hold now = *h;
@@ -279,7 +279,7 @@ int applier_replay(struct applier *a, struct err *err)
 {
 	struct hold *h = choose(a);
 	struct sink_refusal refusal = {0};
-	struct sink_object *objects = NULL;
+	struct state_row *objects = NULL;
 	int64_t end = 0;
 	size_t n = 0;
 	cdc_ts last;

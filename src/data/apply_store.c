@@ -136,7 +136,7 @@ static int save_row(struct apply_store *s, const struct row *r, struct err *err)
 	return step(s, s->save, rc, err);
 }
 
-static int save_object(struct apply_store *s, const struct apply_object *o, struct err *err)
+static int save_object(struct apply_store *s, const struct state_row *o, struct err *err)
 {
 	sqlite3_stmt *stmt = o->value ? s->set : s->drop;
 	int rc;
@@ -155,7 +155,7 @@ static int save_object(struct apply_store *s, const struct apply_object *o, stru
 }
 
 /* One transaction: the row as it is to be, and objects. Under the lock. */
-static int commit(struct apply_store *s, struct row *r, const struct apply_object *objects, size_t n,
+static int commit(struct apply_store *s, struct row *r, const struct state_row *objects, size_t n,
 		  struct err *err)
 {
 	int rc = step(s, s->begin, SQLITE_OK, err);
@@ -467,7 +467,7 @@ static bool covers(int64_t seq, cdc_ts ts, const struct apply_intent *open)
 }
 
 int apply_store_commit(struct apply_store *s, const struct apply_mark *mark, const struct apply_intent *next,
-		       const struct apply_object *objects, size_t n, struct err *err)
+		       const struct state_row *objects, size_t n, struct err *err)
 {
 	const struct apply_intent *open = &s->row.intent;
 	const struct apply_mark *old = &s->row.mark;
@@ -499,7 +499,7 @@ int apply_store_commit(struct apply_store *s, const struct apply_mark *mark, con
 }
 
 /* Under the lock. */
-static int list(struct apply_store *s, const char *prefix, struct arena *arena, struct apply_object **items,
+static int list(struct apply_store *s, const char *prefix, struct arena *arena, struct state_row **items,
 		size_t *count, struct err *err)
 {
 	size_t cap = 0;
@@ -519,15 +519,15 @@ static int list(struct apply_store *s, const char *prefix, struct arena *arena, 
 			*items = xrealloc(*items, cap * sizeof(**items));
 		}
 		(*items)[(*count)++] =
-			(struct apply_object){arena_strdup(arena, key), arena_dup(arena, value, size), size};
+			(struct state_row){arena_strdup(arena, key), arena_dup(arena, value, size), size};
 	}
 	return got == SQLITE_DONE ? 0 : fail(s->db, got, s->path, "read", err);
 }
 
 int apply_store_objects(struct apply_store *s, const char *prefix, struct arena *arena,
-			struct apply_object **ret, size_t *ret_n, struct err *err)
+			struct state_row **ret, size_t *ret_n, struct err *err)
 {
-	AUTO_FREE struct apply_object *items = NULL;
+	AUTO_FREE struct state_row *items = NULL;
 	size_t n = 0;
 	int rc;
 

@@ -33,13 +33,6 @@ struct apply_intent {
 	int64_t merge_limit; /* bytes of one merged message */
 };
 
-/* "coll/<source id>", "db/..."; value: opaque to the store. NULL deletes. */
-struct apply_object {
-	const char *key;
-	const uint8_t *value;
-	size_t size;
-};
-
 int apply_store_open(struct apply_store **ret, const char *path, const char *vfs, struct err *err);
 void apply_store_close(struct apply_store *s);
 DEFINE_AUTO(struct apply_store, apply_store_close)
@@ -53,9 +46,9 @@ int apply_store_set_floor(struct apply_store *s, cdc_ts floor, struct err *err);
 int apply_store_set_intent(struct apply_store *s, const struct apply_intent *in, struct err *err);
 /* J4: mark and next intent (NULL: none) and changed objects, one commit. INTERNAL if mark goes back. */
 int apply_store_commit(struct apply_store *s, const struct apply_mark *mark, const struct apply_intent *next,
-		       const struct apply_object *objects, size_t n, struct err *err);
+		       const struct state_row *objects, size_t n, struct err *err);
 /* Every object whose key starts with prefix, ordered by key, in the arena. */
 int apply_store_objects(struct apply_store *s, const char *prefix, struct arena *arena,
-			struct apply_object **ret, size_t *ret_n, struct err *err);
+			struct state_row **ret, size_t *ret_n, struct err *err);
 
 #endif

@@ -37,7 +37,7 @@ static struct hold *push(struct holds *h)
 	return &h->items[h->count++];
 }
 
-int holds_restore(struct holds *h, const struct apply_object *objects, size_t n, struct err *err)
+int holds_restore(struct holds *h, const struct state_row *objects, size_t n, struct err *err)
 {
 	for (size_t i = 0; i < n; i++) {
 		Jr__Hold *pb;
@@ -102,7 +102,7 @@ void holds_remove(struct holds *h, int64_t collection_id)
 	*x = h->items[--h->count];
 }
 
-struct apply_object holds_store(const struct hold *h, struct arena *arena)
+struct state_row holds_store(const struct hold *h, struct arena *arena)
 {
 	Jr__Hold pb = JR__HOLD__INIT;
 	uint8_t *value;
@@ -121,14 +121,14 @@ struct apply_object holds_store(const struct hold *h, struct arena *arena)
 	n = jr__hold__get_packed_size(&pb);
 	value = arena_alloc(arena, n + 1);
 	jr__hold__pack(&pb, value);
-	return (struct apply_object){.key = arena_printf(arena, "hold/%lld", (long long)h->collection_id),
-				     .value = value,
-				     .size = n};
+	return (struct state_row){.key = arena_printf(arena, "hold/%lld", (long long)h->collection_id),
+				  .value = value,
+				  .size = n};
 }
 
-struct apply_object holds_erase(int64_t collection_id, struct arena *arena)
+struct state_row holds_erase(int64_t collection_id, struct arena *arena)
 {
-	return (struct apply_object){.key = arena_printf(arena, "hold/%lld", (long long)collection_id)};
+	return (struct state_row){.key = arena_printf(arena, "hold/%lld", (long long)collection_id)};
 }
 
 int64_t holds_first_seq(const struct holds *h)

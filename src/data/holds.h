@@ -7,7 +7,9 @@
 #ifndef CDC_DATA_HOLDS_H
 #define CDC_DATA_HOLDS_H
 
-#include "apply_store.h"
+#include <cdc/err.h>
+#include <cdc/mem.h>
+#include <cdc/model.h>
 
 struct hold {
 	int64_t collection_id, seq, since_ms; /* seq: the first entry that is not applied */
@@ -25,16 +27,16 @@ struct holds {
 };
 
 void holds_done(struct holds *h);
-int holds_restore(struct holds *h, const struct apply_object *objects, size_t n, struct err *err);
+int holds_restore(struct holds *h, const struct state_row *objects, size_t n, struct err *err);
 struct hold *holds_find(const struct holds *h, int64_t collection_id);
 /* e: an entry that is not applied. The hold of the collection, new or as it was, from its first such on. */
 struct hold *holds_add(struct holds *h, const struct entry *e, const char *reason);
 void hold_reason(struct hold *h, const char *reason);
 void holds_remove(struct holds *h, int64_t collection_id);
 /* Stored form in the arena. */
-struct apply_object holds_store(const struct hold *h, struct arena *arena);
+struct state_row holds_store(const struct hold *h, struct arena *arena);
 /* Deletes the stored form. */
-struct apply_object holds_erase(int64_t collection_id, struct arena *arena);
+struct state_row holds_erase(int64_t collection_id, struct arena *arena);
 /* Smallest seq that a hold needs; INT64_MAX without holds. */
 int64_t holds_first_seq(const struct holds *h);
 

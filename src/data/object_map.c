@@ -161,7 +161,7 @@ void object_map_each(const struct object_map *m, void (*fn)(void *arg, const str
 		fn(arg, m->items[i]);
 }
 
-struct apply_object object_map_store(const struct target_collection *c, struct arena *arena)
+struct state_row object_map_store(const struct target_collection *c, struct arena *arena)
 {
 	Jr__TargetCollection pb = JR__TARGET_COLLECTION__INIT;
 	Jr__ChannelPair *channels = arena_alloc(arena, c->channel_count * sizeof(*channels));
@@ -199,7 +199,7 @@ struct apply_object object_map_store(const struct target_collection *c, struct a
 		pb.partitions[i] = &partitions[i];
 	}
 	value = arena_alloc(arena, jr__target_collection__get_packed_size(&pb));
-	return (struct apply_object){
+	return (struct state_row){
 		.key = arena_printf(arena, KEY_PREFIX "%" PRId64, c->source_id),
 		.value = value,
 		.size = jr__target_collection__pack(&pb, value),
@@ -241,7 +241,7 @@ static struct target_collection collection_view(const Jr__TargetCollection *pb, 
 	return c;
 }
 
-int object_map_restore(struct object_map *m, const struct apply_object *objects, size_t n, struct err *err)
+int object_map_restore(struct object_map *m, const struct state_row *objects, size_t n, struct err *err)
 {
 	AUTO(arena_free) struct arena *arena = arena_new();
 	struct arena_pb alloc = arena_pb(arena);
@@ -249,7 +249,7 @@ int object_map_restore(struct object_map *m, const struct apply_object *objects,
 	size_t count = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		const struct apply_object *o = &objects[i];
+		const struct state_row *o = &objects[i];
 		Jr__TargetCollection *pb;
 		char key[64];
 

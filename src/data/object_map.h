@@ -8,10 +8,9 @@
 #ifndef CDC_DATA_OBJECT_MAP_H
 #define CDC_DATA_OBJECT_MAP_H
 
-#include "apply_store.h"
-
 #include <cdc/err.h>
 #include <cdc/mem.h>
+#include <cdc/model.h>
 
 struct channel_pair {
 	char *source_vchannel, *target_vchannel, *target_pchannel;
@@ -56,8 +55,8 @@ void object_map_put(struct object_map *m, const struct target_collection *c);
 void object_map_each(const struct object_map *m, void (*fn)(void *arg, const struct target_collection *c),
 		     void *arg);
 /* The stored form, key "coll/<source id>", in the arena. */
-struct apply_object object_map_store(const struct target_collection *c, struct arena *arena);
+struct state_row object_map_store(const struct target_collection *c, struct arena *arena);
 /* From stored objects at start; others than "coll/..." are ignored. JOURNAL_BAD. */
-int object_map_restore(struct object_map *m, const struct apply_object *objects, size_t n, struct err *err);
+int object_map_restore(struct object_map *m, const struct state_row *objects, size_t n, struct err *err);
 
 #endif

@@ -246,9 +246,9 @@ static void name_source(struct ddl *d, int rc, struct err *err)
 }
 
 /* The collection, and one that had to make room for it. */
-static void store_changed(struct ddl *d, struct apply_object **ret, size_t *ret_count)
+static void store_changed(struct ddl *d, struct state_row **ret, size_t *ret_count)
 {
-	struct apply_object *objects = arena_alloc(d->arena, 2 * sizeof(*objects));
+	struct state_row *objects = arena_alloc(d->arena, 2 * sizeof(*objects));
 	size_t n = 0;
 
 	if (d->twin)
@@ -260,7 +260,7 @@ static void store_changed(struct ddl *d, struct apply_object **ret, size_t *ret_
 }
 
 int sink_ddl_apply(struct sink_ddl *sink, const struct entry *e, cdc_ts out_ts, struct arena *arena,
-		   struct apply_object **ret, size_t *ret_count, struct err *err)
+		   struct state_row **ret, size_t *ret_count, struct err *err)
 {
 	struct arena_pb alloc = arena_pb(arena);
 	struct ddl d = {.sink = sink, .milvus = sink->milvus, .entry = e, .ts = out_ts, .arena = arena};

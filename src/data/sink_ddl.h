@@ -53,6 +53,6 @@ struct sink_ddl {
  * A database or collection that is not mapped (held, or dropped before) makes its later DDL a no-op.
  */
 int sink_ddl_apply(struct sink_ddl *d, const struct entry *e, cdc_ts out_ts, struct arena *arena,
-		   struct apply_object **ret, size_t *ret_count, struct err *err);
+		   struct state_row **ret, size_t *ret_count, struct err *err);
 
 #endif

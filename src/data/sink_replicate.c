@@ -68,14 +68,11 @@ static void add_channels(void *arg, const struct target_collection *c)
 		pchannels_add(&s->pchannels, c->channels[i].target_pchannel);
 }
 
-static int replicate_restore(struct sink *s, const struct sink_object *objects, size_t n, struct err *err)
+static int replicate_restore(struct sink *s, const struct state_row *objects, size_t n, struct err *err)
 {
-	AUTO_FREE struct apply_object *copy = xcalloc(n + 1, sizeof(*copy));
-	int rc;
+	int rc = object_map_restore(s->map, objects, n, err);
 
-	for (size_t i = 0; i < n; i++)
-		copy[i] = (struct apply_object){objects[i].key, objects[i].value, objects[i].size};
-	if ((rc = object_map_restore(s->map, copy, n, err)) < 0)
+	if (rc < 0)
 		return rc;
 	object_map_each(s->map, add_channels, s);
 	return 0;
@@ -193,7 +190,7 @@ static int send_raw(void *arg, const char *pchannel, const struct pb_bytes *msgs
 }
 
 static int replicate_ddl(struct sink *s, const struct entry *e, cdc_ts out_ts, struct arena *arena,
-			 struct sink_object **ret, size_t *ret_count, struct err *err)
+			 struct state_row **ret, size_t *ret_count, struct err *err)
 {
 	struct sink_ddl d = {.milvus = s->milvus,
 			     .map = s->map,
@@ -202,21 +199,11 @@ static int replicate_ddl(struct sink *s, const struct entry *e, cdc_ts out_ts, s
 			     .send_arg = s,
 			     .note = s->conf.note,
 			     .note_arg = s->conf.note_arg};
-	struct apply_object *objects = NULL;
-	struct sink_object *copy;
-	size_t n = 0;
-	int rc;
+	int rc = sink_ddl_apply(&d, e, out_ts, arena, ret, ret_count, err);
 
-	if ((rc = sink_ddl_apply(&d, e, out_ts, arena, &objects, &n, err)) < 0)
-		return rc;
-	copy = arena_alloc(arena, (n + 1) * sizeof(*copy));
-	for (size_t i = 0; i < n; i++)
-		copy[i] = (struct sink_object){objects[i].key, objects[i].value, objects[i].size};
-	if (e->kind == KIND_CREATE_COLLECTION)
+	if (rc == 0 && e->kind == KIND_CREATE_COLLECTION)
 		object_map_each(s->map, add_channels, s);
-	*ret = copy;
-	*ret_count = n;
-	return 0;
+	return rc;
 }
 
 static int replicate_tick(struct sink *s, cdc_ts ts, struct err *err)

@@ -82,13 +82,9 @@ static int upsert_open(struct sink **ret, const struct sink_conf *conf, struct e
 	return 0;
 }
 
-static int upsert_restore(struct sink *s, const struct sink_object *objects, size_t n, struct err *err)
+static int upsert_restore(struct sink *s, const struct state_row *objects, size_t n, struct err *err)
 {
-	AUTO_FREE struct apply_object *copy = xcalloc(n + 1, sizeof(*copy));
-
-	for (size_t i = 0; i < n; i++)
-		copy[i] = (struct apply_object){objects[i].key, objects[i].value, objects[i].size};
-	return object_map_restore(s->map, copy, n, err);
+	return object_map_restore(s->map, objects, n, err);
 }
 
 /* --- what is known of a collection --------------------------------------------------------------- */
@@ -354,7 +350,7 @@ static int upsert_window(struct sink *s, const struct sink_window *w, struct are
 
 /* The operation's time is the target's own: the source's clock may be ahead of it. */
 static int upsert_ddl(struct sink *s, const struct entry *e, cdc_ts out_ts, struct arena *arena,
-		      struct sink_object **ret, size_t *ret_count, struct err *err)
+		      struct state_row **ret, size_t *ret_count, struct err *err)
 {
 	struct sink_ddl d = {.milvus = s->milvus,
 			     .map = s->map,
@@ -362,22 +358,12 @@ static int upsert_ddl(struct sink *s, const struct entry *e, cdc_ts out_ts, stru
 			     .plain = true,
 			     .note = s->conf.note,
 			     .note_arg = s->conf.note_arg};
-	struct apply_object *objects = NULL;
-	struct sink_object *copy;
-	size_t n = 0;
-	int rc;
+	int rc = sink_ddl_apply(&d, e, 0, arena, ret, ret_count, err);
 
 	(void)out_ts;
-	if ((rc = sink_ddl_apply(&d, e, 0, arena, &objects, &n, err)) < 0)
-		return rc;
-	if (e->kind == KIND_DROP_COLLECTION)
+	if (rc == 0 && e->kind == KIND_DROP_COLLECTION)
 		forget(s, e->collection_id);
-	copy = arena_alloc(arena, (n + 1) * sizeof(*copy));
-	for (size_t i = 0; i < n; i++)
-		copy[i] = (struct sink_object){objects[i].key, objects[i].value, objects[i].size};
-	*ret = copy;
-	*ret_count = n;
-	return 0;
+	return rc;
 }
 
 static int upsert_tick(struct sink *s, cdc_ts ts, struct err *err)

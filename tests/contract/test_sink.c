@@ -23,7 +23,7 @@ static struct {
 	struct sink *s;
 	struct kit *k; /* makes entries */
 	struct target_conf target;
-	struct sink_object stored[16];
+	struct state_row stored[16];
 	size_t stored_count;
 	bool one_shard; /* of the rows; else two, which are sent side by side */
 	struct err err;
@@ -105,7 +105,7 @@ static void teardown(void)
 static int ddl(enum kind kind, Jr__Ddl *body)
 {
 	struct entry e = kit_entry(fx.k, kind, KIT_ID, body);
-	struct sink_object *objects = NULL;
+	struct state_row *objects = NULL;
 	size_t n = 0;
 	int rc = fx.ops->ddl(fx.s, &e, e.ts, fx.k->arena, &objects, &n, &fx.err);
 

@@ -53,7 +53,7 @@ static void close_(struct sink *s)
 	free(s);
 }
 
-static int restore(struct sink *s, const struct sink_object *objects, size_t n, struct err *err)
+static int restore(struct sink *s, const struct state_row *objects, size_t n, struct err *err)
 {
 	(void)s;
 	(void)objects;
@@ -129,7 +129,7 @@ static int write_(struct sink *s, const struct sink_window *win, struct arena *a
 }
 
 static int ddl(struct sink *s, const struct entry *e, cdc_ts out_ts, struct arena *arena,
-	       struct sink_object **ret, size_t *ret_count, struct err *err)
+	       struct state_row **ret, size_t *ret_count, struct err *err)
 {
 	struct world *w = sink_memory_world;
 	int rc;

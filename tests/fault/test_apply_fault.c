@@ -32,7 +32,7 @@ static const char *fresh(void)
 static int put(struct apply_store *s, int i, struct err *err)
 {
 	uint8_t value = (uint8_t)i;
-	struct apply_object o = {"coll/1", &value, 1};
+	struct state_row o = {"coll/1", &value, 1};
 	struct apply_mark m = {i, (cdc_ts)i * 10, (cdc_ts)i * 10, i};
 	struct apply_intent next = {INTENT_DATA, i + 1, (cdc_ts)(i + 1) * 10, 5, 1, 100};
 
@@ -45,7 +45,7 @@ static int at(struct apply_store *s)
 	AUTO(arena_free) struct arena *a = arena_new();
 	struct apply_mark m;
 	struct apply_intent in;
-	struct apply_object *o;
+	struct state_row *o;
 	struct err err = {0};
 	size_t n;
 

@@ -18,7 +18,7 @@ static struct {
 	struct kit *k;
 	struct sink *s;
 	struct target_conf target;
-	struct sink_object stored[8];
+	struct state_row stored[8];
 	size_t stored_count;
 	struct entry entries[WINDOWS][ENTRIES];
 	struct sink_refusal *refused;
@@ -44,7 +44,7 @@ static void open_sink(void)
 static void ddl(enum kind kind, Jr__Ddl *body)
 {
 	struct entry e = kit_entry(fx.k, kind, KIT_ID, body);
-	struct sink_object *objects = NULL;
+	struct state_row *objects = NULL;
 	size_t n = 0;
 
 	CHECKF(sink_upsert.ddl(fx.s, &e, e.ts, fx.k->arena, &objects, &n, &fx.err) == 0, "%s", fx.err.text);

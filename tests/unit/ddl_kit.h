@@ -22,7 +22,7 @@ struct kit {
 	struct object_map *map;
 	struct arena *arena;
 	struct sink_ddl ddl;
-	struct apply_object stored[KIT_OBJECTS]; /* what apply.db has */
+	struct state_row stored[KIT_OBJECTS]; /* what apply.db has */
 	size_t stored_count;
 	cdc_ts ts;
 	char note[512];
@@ -65,7 +65,7 @@ static inline void kit_crash(struct kit *k)
 	CHECK(object_map_restore(k->map, k->stored, k->stored_count, &k->err) == 0);
 }
 
-static inline void kit_store(struct kit *k, const struct apply_object *o, size_t n)
+static inline void kit_store(struct kit *k, const struct state_row *o, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		size_t at = 0;
@@ -101,7 +101,7 @@ static inline struct entry kit_entry(struct kit *k, enum kind kind, int64_t id, 
 static inline int kit_try(struct kit *k, enum kind kind, int64_t id, const Jr__Ddl *ddl, bool commit)
 {
 	struct entry e = kit_entry(k, kind, id, ddl);
-	struct apply_object *objects = NULL;
+	struct state_row *objects = NULL;
 	int rc = sink_ddl_apply(&k->ddl, &e, k->ts, k->arena, &objects, &k->returned, &k->err);
 
 	if (rc == 0 && commit)

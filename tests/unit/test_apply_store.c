@@ -192,7 +192,7 @@ TEST(R21_the_floor_is_durable_and_never_lowered)
 	fresh();
 }
 
-static size_t objects(struct apply_store *s, const char *prefix, struct arena *a, struct apply_object **ret)
+static size_t objects(struct apply_store *s, const char *prefix, struct arena *a, struct state_row **ret)
 {
 	struct err err;
 	size_t n = 99;
@@ -205,13 +205,13 @@ TEST(objects_are_listed_by_prefix_in_order_and_go_with_the_commit)
 {
 	AUTO(arena_free) struct arena *a = arena_new();
 	const uint8_t v[] = {1, 0, 2};
-	const struct apply_object in[] = {
+	const struct state_row in[] = {
 		{"coll/2", v, 3}, {"coll/10", v, 2}, {"db/1", v, 0}, {"col_/1", v, 1}, {"coll0", v, 1}};
-	const struct apply_object change[] = {{"coll/2", NULL, 0}, {"coll/10", v, 3}};
+	const struct state_row change[] = {{"coll/2", NULL, 0}, {"coll/10", v, 3}};
 	const char *path = fresh();
 	struct apply_store *s = open_ok(path);
 	struct apply_mark m = mark(1), back = mark(0);
-	struct apply_object *o;
+	struct state_row *o;
 	struct err err;
 
 	CHECK_INT(objects(s, "", a, &o), 0);
@@ -266,11 +266,11 @@ TEST(J7_a_changed_row_is_found)
 TEST(J7_a_changed_object_is_found)
 {
 	AUTO(arena_free) struct arena *a = arena_new();
-	const struct apply_object in = {"coll/2", (const uint8_t *)"abc", 3};
+	const struct state_row in = {"coll/2", (const uint8_t *)"abc", 3};
 	const char *path = fresh();
 	struct apply_store *s = open_ok(path);
 	struct apply_mark m = mark(1);
-	struct apply_object *o;
+	struct state_row *o;
 	struct err err;
 	size_t n;
 

@@ -56,7 +56,7 @@ static void applied(int64_t seq, int64_t held_collection, int64_t held_seq)
 			 .db = (char *)"default",
 			 .collection = (char *)"c",
 			 .reason = (char *)"no"};
-	struct apply_object o = holds_store(&h, a);
+	struct state_row o = holds_store(&h, a);
 	struct apply_mark mark = {.seq = seq, .ts = 5, .out = 5};
 
 	CHECKF(apply_store_open(&s, path, NULL, &err) == 0, "%s", err.text);

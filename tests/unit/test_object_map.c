@@ -126,7 +126,7 @@ TEST(stored_and_restored_is_the_same)
 	AUTO(arena_free) struct arena *arena = arena_new();
 	AUTO_BUF struct buf seen = {0};
 	struct target_collection a = sample(471000000000000001, "a"), b = sample(6, "b");
-	struct apply_object objects[3], twice;
+	struct state_row objects[3], twice;
 	struct err err = {0};
 
 	b.dropped = true;
@@ -134,7 +134,7 @@ TEST(stored_and_restored_is_the_same)
 	object_map_put(m, &a);
 	objects[0] = object_map_store(object_map_find(m, a.source_id), arena);
 	CHECK_STR(objects[0].key, "coll/471000000000000001");
-	objects[1] = (struct apply_object){"db/1", (const uint8_t *)"\xff\xff", 2};
+	objects[1] = (struct state_row){"db/1", (const uint8_t *)"\xff\xff", 2};
 	objects[2] = object_map_store(&b, arena);
 	CHECK(object_map_restore(again, objects, 3, &err) == 0);
 	object_map_each(again, note, &seen);
@@ -153,7 +153,7 @@ TEST(a_damaged_object_is_refused_and_changes_nothing)
 	AUTO(object_map_free) struct object_map *m = object_map_new();
 	AUTO(arena_free) struct arena *arena = arena_new();
 	struct target_collection good = sample(4, "good"), c = sample(5, "a");
-	struct apply_object objects[2] = {object_map_store(&good, arena), object_map_store(&c, arena)};
+	struct state_row objects[2] = {object_map_store(&good, arena), object_map_store(&c, arena)};
 	struct err err = {0};
 
 	objects[1].size--; /* cut */

@@ -109,7 +109,7 @@ TEST(a_body_that_cannot_be_read_is_journal_damage)
 			  .collection_id = KIT_ID,
 			  .body = (const uint8_t *)"\xff\xff",
 			  .size = 2};
-	struct apply_object *o;
+	struct state_row *o;
 	size_t n;
 
 	CHECK_INT(sink_ddl_apply(&k->ddl, &e, 1, k->arena, &o, &n, &k->err), -ERR_JOURNAL_BAD);
