@@ -26,6 +26,8 @@ struct selection {
 };
 bool selection_wants(const struct selection *s, const char *db, const char *collection);
 bool selection_wants_db(const struct selection *s, const char *db);
+struct selection selection_copy(const struct selection *s); /* the caller's, with its strings */
+void selection_clear(struct selection *s);
 
 /* Where the rows of a collection begin. */
 enum start_kind { START_NOW, START_EARLIEST, START_TIME, START_POSITIONS };

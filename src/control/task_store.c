@@ -31,28 +31,6 @@ struct task_store {
 	char *path;
 };
 
-static void selection_clear(struct selection *s)
-{
-	for (size_t i = 0; i < s->count; i++) {
-		free(s->items[i].db);
-		free(s->items[i].collection);
-	}
-	free(s->items);
-	*s = (struct selection){0};
-}
-
-static void names_clear(struct name_map *m)
-{
-	for (size_t i = 0; i < m->count; i++) {
-		free(m->items[i].db);
-		free(m->items[i].collection);
-		free(m->items[i].to_db);
-		free(m->items[i].to_collection);
-	}
-	free(m->items);
-	*m = (struct name_map){0};
-}
-
 void task_row_clear(struct task_row *r)
 {
 	free(r->id);
@@ -63,15 +41,12 @@ void task_row_clear(struct task_row *r)
 	free(r->target_key);
 	target_conf_free(r->target);
 	selection_clear(&r->selection);
-	names_clear(&r->names);
+	name_map_clear(&r->names);
 	*r = (struct task_row){0};
 }
 
 void task_row_copy(struct task_row *ret, const struct task_row *r)
 {
-	struct selection *s = &ret->selection;
-	struct name_map *m = &ret->names;
-
 	*ret = *r;
 	ret->id = xstrdup(r->id);
 	ret->source_uuid = xstrdup(r->source_uuid);
@@ -80,18 +55,8 @@ void task_row_copy(struct task_row *ret, const struct task_row *r)
 	ret->mode = xstrdup(r->mode);
 	ret->target_key = xstrdup(r->target_key);
 	ret->target = target_conf_copy(r->target);
-	s->items = xcalloc(s->count, sizeof(*s->items));
-	for (size_t i = 0; i < s->count; i++)
-		s->items[i] = (struct selection_item){.db = xstrdup(r->selection.items[i].db),
-						      .collection = xstrdup(r->selection.items[i].collection),
-						      .exclude = r->selection.items[i].exclude};
-	m->items = xcalloc(m->count, sizeof(*m->items));
-	for (size_t i = 0; i < m->count; i++)
-		m->items[i] =
-			(struct name_map_item){.db = xstrdup(r->names.items[i].db),
-					       .collection = xstrdup(r->names.items[i].collection),
-					       .to_db = xstrdup(r->names.items[i].to_db),
-					       .to_collection = xstrdup(r->names.items[i].to_collection)};
+	ret->selection = selection_copy(&r->selection);
+	ret->names = name_map_copy(&r->names);
 }
 
 static int fail(struct task_store *s, const char *what, struct err *err)

@@ -37,53 +37,6 @@ struct flow {
 	struct worker *reader_worker, *applier_worker;
 };
 
-static struct selection selection_copy(const struct selection *s)
-{
-	struct selection copy = {xcalloc(s->count, sizeof(*copy.items)), s->count};
-
-	for (size_t i = 0; i < s->count; i++) {
-		copy.items[i].db = xstrdup(s->items[i].db);
-		copy.items[i].collection = xstrdup(s->items[i].collection);
-		copy.items[i].exclude = s->items[i].exclude;
-	}
-	return copy;
-}
-
-static void selection_done(struct selection *s)
-{
-	for (size_t i = 0; i < s->count; i++) {
-		free(s->items[i].db);
-		free(s->items[i].collection);
-	}
-	free(s->items);
-}
-
-static struct name_map names_copy(const struct name_map *m)
-{
-	struct name_map copy = {0};
-
-	if (!m)
-		return copy;
-	copy = (struct name_map){xcalloc(m->count, sizeof(*copy.items)), m->count};
-	for (size_t i = 0; i < m->count; i++)
-		copy.items[i] = (struct name_map_item){.db = xstrdup(m->items[i].db),
-						       .collection = xstrdup(m->items[i].collection),
-						       .to_db = xstrdup(m->items[i].to_db),
-						       .to_collection = xstrdup(m->items[i].to_collection)};
-	return copy;
-}
-
-static void names_done(struct name_map *m)
-{
-	for (size_t i = 0; i < m->count; i++) {
-		free(m->items[i].db);
-		free(m->items[i].collection);
-		free(m->items[i].to_db);
-		free(m->items[i].to_collection);
-	}
-	free(m->items);
-}
-
 static bool reader_stopping(void *arg)
 {
 	struct flow *f = arg;
@@ -225,7 +178,7 @@ static struct flow *flow_new(const struct flow_conf *conf)
 	f->task_id = xstrdup(conf->task_id);
 	f->dir = xstrdup(conf->dir);
 	f->selection = selection_copy(conf->selection);
-	f->names = names_copy(conf->names);
+	f->names = name_map_copy(conf->names);
 	f->users = conf->users;
 	f->target = target_conf_copy(conf->target);
 	f->target_key = xstrdup(conf->target_key);
@@ -429,8 +382,8 @@ void flow_close(struct flow *f)
 	apply_store_close(f->store);
 	journal_close(f->journal);
 	target_conf_free(f->target);
-	selection_done(&f->selection);
-	names_done(&f->names);
+	selection_clear(&f->selection);
+	name_map_clear(&f->names);
 	free(f->target_key);
 	free(f->task_id);
 	free(f->dir);

@@ -5,6 +5,8 @@
  */
 #include <cdc/flow.h>
 
+#include <stdlib.h>
+
 static const char *db_name(const char *db)
 {
 	return db && *db ? db : "default";
@@ -50,4 +52,25 @@ bool selection_wants_db(const struct selection *s, const char *db)
 		wants |= !item->exclude;
 	}
 	return wants;
+}
+
+struct selection selection_copy(const struct selection *s)
+{
+	struct selection copy = {xcalloc(s->count, sizeof(*copy.items)), s->count};
+
+	for (size_t i = 0; i < s->count; i++)
+		copy.items[i] = (struct selection_item){.db = xstrdup(s->items[i].db),
+							.collection = xstrdup(s->items[i].collection),
+							.exclude = s->items[i].exclude};
+	return copy;
+}
+
+void selection_clear(struct selection *s)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		free(s->items[i].db);
+		free(s->items[i].collection);
+	}
+	free(s->items);
+	*s = (struct selection){0};
 }
