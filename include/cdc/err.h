@@ -61,14 +61,17 @@ enum {
 };
 
 struct err {
-	int code;        /* ERR_*, positive; 0 when unset */
-	char text[1024]; /* a sentence for the operator; never a secret */
+	int code;           /* ERR_*, positive; 0 when unset */
+	char text[1024];    /* a sentence for the operator; never a secret */
+	char pchannel[256]; /* "": about no single one; a field of the log line, not part of the text */
 };
 
 /* Fill *err (which may be NULL) and return -code. */
 int err_set(struct err *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Put "prefix: " before the text that is there; returns -err->code. */
 int err_prefix(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* If rc is an error: *err is about this pchannel, until the next err_set(). Returns rc. */
+int err_about(int rc, struct err *err, const char *pchannel);
 
 /* All take the positive code; unknown codes count as INTERNAL. */
 enum err_policy err_policy(int code);

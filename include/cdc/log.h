@@ -23,12 +23,12 @@ void log_scope(const char *key, const char *value);
  * explanation of cause and remedy. Whatever an operator may read is one of them.
  */
 enum log_event {
-#define EVENT(name, level, id, subject, text) EVENT_##name,
+#define EVENT(name, level, id, fields, subject, text) EVENT_##name,
 #include <cdc/log_events.h>
 	EVENT_COUNT
 };
 struct log_event_kind {
-	const char *name, *id, *subject, *text;
+	const char *name, *id, *fields, *subject, *text;
 	enum log_level level;
 };
 const struct log_event_kind *log_event_kind(enum log_event event);

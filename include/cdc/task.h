@@ -85,9 +85,11 @@ int tasks_positions(struct tasks *ts, const char *id, struct arena *arena, struc
 
 struct tasks_summary {
 	int total, running, paused, initial, retrying, held;
-	int flowing, resting;  /* running, paused, and nothing is wrong with them */
-	int64_t lag_ms;        /* the greatest of the running tasks */
-	int64_t silent_ms;     /* the longest silence of a thread of a flow */
+	int flowing, resting;              /* running, paused, and nothing is wrong with them */
+	int64_t lag_ms;                    /* the greatest of the running tasks */
+	int64_t silent_ms;                 /* the longest silence of a thread of a flow */
+	char silent_task[TASK_ID_MAX + 1]; /* whose it is, and which */
+	const char *silent_worker;
 	int64_t journal_bytes; /* of all tasks */
 	int64_t room_ms; /* until the disk or a journal.maxSize is full if nothing is removed; -1: far */
 	bool source, stopping;

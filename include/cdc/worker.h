@@ -34,6 +34,9 @@ struct worker_conf {
 	int (*step)(void *arg, struct err *err);
 	void (*leave)(void *arg); /* in the thread, after the last step; may be NULL */
 	void *arg;
+	void (*fields)(
+		void *fields_arg); /* in the thread, before a line: sets "seq", "lag_ms"; may be NULL */
+	void *fields_arg;
 	int idle_ms;        /* longest wait when idle; <= 1000 (R33) */
 	int backoff_cap_ms; /* 0: 2000 */
 };

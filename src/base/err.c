@@ -22,6 +22,7 @@ int err_set(struct err *err, int code, const char *fmt, ...)
 
 	if (err) {
 		err->code = code;
+		err->pchannel[0] = 0;
 		va_start(ap, fmt);
 		vsnprintf(err->text, sizeof(err->text), fmt, ap);
 		va_end(ap);
@@ -43,6 +44,13 @@ int err_prefix(struct err *err, const char *fmt, ...)
 	if (snprintf(err->text, sizeof(err->text), "%s: %s", prefix, old) >= (int)sizeof(err->text))
 		memcpy(err->text + sizeof(err->text) - 4, "...", 4);
 	return -err->code;
+}
+
+int err_about(int rc, struct err *err, const char *pchannel)
+{
+	if (rc < 0 && err)
+		snprintf(err->pchannel, sizeof(err->pchannel), "%s", pchannel);
+	return rc;
 }
 
 static int checked(int code)

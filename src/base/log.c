@@ -20,7 +20,7 @@
 
 #define SCOPE_MAX 8
 #define KEY_MAX 24
-#define VALUE_MAX 160
+#define VALUE_MAX 520 /* database.collection, either of 255 */
 #define LINE_MAX_ 4096
 
 struct scope {
@@ -91,7 +91,8 @@ void log_scope(const char *key, const char *value)
 }
 
 static const struct log_event_kind kinds[EVENT_COUNT] = {
-#define EVENT(name, level, id, subject, text) [EVENT_##name] = {#name, id, subject, text, LOG_LVL_##level},
+#define EVENT(name, level, id, fields, subject, text) \
+	[EVENT_##name] = {#name, id, fields, subject, text, LOG_LVL_##level},
 #include <cdc/log_events.h>
 };
 

@@ -143,6 +143,21 @@ static enum log_event event_of(int code, enum health_status status)
 	}
 }
 
+/* What a line about the thread's state carries besides task and worker. */
+static void fields_begin(const struct worker *w, const char *pchannel)
+{
+	if (w->conf.fields)
+		w->conf.fields(w->conf.fields_arg);
+	log_scope("channel", pchannel && *pchannel ? pchannel : NULL);
+}
+
+static void fields_end(void)
+{
+	log_scope("channel", NULL);
+	log_scope("seq", NULL);
+	log_scope("lag_ms", NULL);
+}
+
 static void worker_ok(struct worker *w)
 {
 	uint64_t failures = 0;
@@ -155,9 +170,12 @@ static void worker_ok(struct worker *w)
 		w->health = (struct health){.since_ms = clock_real_ms()};
 	}
 	pthread_mutex_unlock(&w->mutex);
-	if (failures)
-		log_event(WORKER_RECOVERED, "recovered after %llu failures in %.1f s",
-			  (unsigned long long)failures, (double)(clock_mono_ms() - since) / 1000);
+	if (!failures)
+		return;
+	fields_begin(w, NULL);
+	log_event(WORKER_RECOVERED, "recovered after %llu failures in %.1f s", (unsigned long long)failures,
+		  (double)(clock_mono_ms() - since) / 1000);
+	fields_end();
 }
 
 /* Takes note of an error; returns how often it came in a row. */
@@ -179,9 +197,11 @@ static uint64_t worker_failed(struct worker *w, const struct err *err, enum heal
 	pthread_mutex_unlock(&w->mutex);
 	if ((n & (n - 1)) != 0)
 		return n;
+	fields_begin(w, err->pchannel);
 	log_write_event(event_of(err->code, status), __FILE__, __LINE__,
 			status == HEALTH_HELD ? "held: %s (look %llu)" : "%s (failure %llu, trying on)",
 			err->text, (unsigned long long)n);
+	fields_end();
 	return n;
 }
 

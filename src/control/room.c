@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See room.h. The rate is an average that forgets what is longer ago than some minutes. */
+/*
+ * See room.h. The rate is an average that forgets what is longer ago than some minutes, and that does not
+ * begin with minutes of nothing: what was not looked at has no weight.
+ */
 #include "room.h"
 
 #include <math.h>
@@ -11,7 +14,7 @@
 void room_sample(struct room *r, int64_t now_ms, int64_t bytes)
 {
 	int64_t dt = now_ms - r->at_ms;
-	double grown;
+	double grown, share;
 
 	if (r->at_ms == 0) {
 		r->at_ms = now_ms;
@@ -21,7 +24,10 @@ void room_sample(struct room *r, int64_t now_ms, int64_t bytes)
 	if (dt < SAMPLE_MS)
 		return;
 	grown = bytes > r->bytes ? (double)(bytes - r->bytes) : 0; /* less: old files were removed */
-	r->rate += (grown / (double)dt - r->rate) * (1 - exp(-(double)dt / FORGET_MS));
+	share = 1 - exp(-(double)dt / FORGET_MS);
+	r->sum += (grown / (double)dt - r->sum) * share;
+	r->weight += (1 - r->weight) * share;
+	r->rate = r->sum / r->weight;
 	r->at_ms = now_ms;
 	r->bytes = bytes;
 }

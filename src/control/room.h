@@ -13,7 +13,8 @@
 
 struct room {
 	int64_t at_ms, bytes; /* of the last sample; at_ms 0: none yet */
-	double rate;          /* bytes a ms, over the last minutes */
+	double rate;          /* bytes a ms, over the last minutes, or since the first look */
+	double sum, weight;   /* rate is sum / weight; weight goes to 1 */
 };
 /* Takes a look at the journal's size; looks that come too soon after another one are left out. */
 void room_sample(struct room *r, int64_t now_ms, int64_t bytes);

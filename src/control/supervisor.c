@@ -60,6 +60,17 @@ static void tell_status(const struct tasks_summary *s)
 	sd_notifyf(0, "STATUS=%s", (const char *)b.data);
 }
 
+static void tell_stuck(const struct tasks_summary *s)
+{
+	log_scope("task", s->silent_task);
+	log_scope("worker", s->silent_worker);
+	log_event(WORKER_STUCK,
+		  "the %s gave no sign of life for %.1f s: the watchdog is not fed until it does",
+		  s->silent_worker, (double)s->silent_ms / 1000);
+	log_scope("task", NULL);
+	log_scope("worker", NULL);
+}
+
 static void tick(struct supervisor *s)
 {
 	int64_t now = clock_mono_ms();
@@ -69,9 +80,7 @@ static void tick(struct supervisor *s)
 	tasks_summary(s->tasks, &sum);
 	stuck = sum.silent_ms >= SILENT_MS;
 	if (stuck && !s->stuck)
-		log_event(WORKER_STUCK,
-			  "a worker gave no sign of life for %.1f s: the watchdog is not fed until it does",
-			  (double)sum.silent_ms / 1000);
+		tell_stuck(&sum);
 	s->stuck = stuck;
 	if (s->watchdog && !stuck)
 		sd_notify(0, "WATCHDOG=1");
@@ -204,7 +213,8 @@ static void tell_stopped(const struct tasks_summary *last)
 	char lag[32];
 
 	snprintf(lag, sizeof(lag), "%lld", (long long)last->lag_ms);
-	log_scope("lag_ms", lag);
+	if (last->running)
+		log_scope("lag_ms", lag);
 	status_line(&b, last);
 	log_event(STOPPED, "stopped; at last: %s", (const char *)b.data);
 	log_scope("lag_ms", NULL);

@@ -265,12 +265,18 @@ int tasks_create(struct tasks *ts, const struct task_spec *spec, char *ret_id, s
 
 /* ---- pause and delete ---- */
 
-static void note_wish(const char *id, bool paused)
+static void note_wish(const struct task *t, bool paused)
 {
+	struct flow_status f = {.lag_ms = -1};
+
+	if (t->flow)
+		flow_status(t->flow, &f);
+	task_lag_field(&f);
 	if (paused)
-		task_event(id, TASK_PAUSED, "paused by request");
+		task_event(t->row.id, TASK_PAUSED, "paused by request");
 	else
-		task_event(id, TASK_RESUMED, "resumed by request");
+		task_event(t->row.id, TASK_RESUMED, "resumed by request");
+	task_lag_field(NULL);
 }
 
 int tasks_pause(struct tasks *ts, const char *id, bool paused, struct err *err)
@@ -286,7 +292,7 @@ int tasks_pause(struct tasks *ts, const char *id, bool paused, struct err *err)
 	else if (!ts->store)
 		rc = err_set(err, ERR_STOPPED, "the program is stopping");
 	else if (t->row.paused != paused && (rc = task_store_set_paused(ts->store, id, paused, err)) == 0)
-		note_wish(id, paused);
+		note_wish(t, paused);
 	if (rc == 0) {
 		t->row.paused = paused;
 		if (t->flow)

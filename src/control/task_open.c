@@ -55,8 +55,11 @@ static void open_task(struct tasks *ts, struct task *t)
 	rc = open_flow(ts, t, paused, &flow, &err);
 	pthread_mutex_lock(&ts->mutex);
 	if (rc < 0) {
-		if (t->open_err.code != err.code)
+		if (t->open_err.code != err.code) {
+			log_scope("channel", err.pchannel[0] ? err.pchannel : NULL);
 			task_event(t->row.id, TASK_BROKEN, "does not start: %s", err.text);
+			log_scope("channel", NULL);
+		}
 		if (!t->open_err.code)
 			t->open_err_ms = clock_real_ms();
 		t->open_err = err;

@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+#include "level.h"
 #include "room.h"
 #include "owner.h"
 #include "task_store.h"
@@ -22,7 +23,8 @@ struct task {
 	struct err open_err;
 	bool beyond_repair; /* R16 was tried and did not help */
 	int64_t open_err_ms;
-	struct room room; /* how its journal grows */
+	struct room room;   /* how its journal grows */
+	struct level level; /* how far behind its target is */
 };
 
 struct tasks {
@@ -43,6 +45,9 @@ struct tasks {
 /* An event of a task, from a thread that is nobody's: its line carries the task as every worker's does. */
 #define task_event(id, event, ...) \
 	(log_scope("task", id), log_event(event, __VA_ARGS__), log_scope("task", NULL))
+
+/* Sets or, without status, clears the field of how far behind the target is. */
+void task_lag_field(const struct flow_status *f);
 
 /* All with the mutex, except task_flow_conf and task_mender_end. */
 struct task *task_find(struct tasks *ts, const char *id);

@@ -133,6 +133,35 @@ static void count_journal(struct task *t, int64_t bytes, struct growth *g, struc
 	s->room_ms = sooner(s->room_ms, room_ms(t->room.rate, g->max_size - bytes));
 }
 
+static void note_silence(const struct task *t, const char *worker, int64_t ms, struct tasks_summary *s)
+{
+	if (ms <= s->silent_ms)
+		return;
+	s->silent_ms = ms;
+	s->silent_worker = worker;
+	snprintf(s->silent_task, sizeof(s->silent_task), "%s", t->row.id);
+}
+
+void task_lag_field(const struct flow_status *f)
+{
+	char lag[24];
+
+	if (f)
+		snprintf(lag, sizeof(lag), "%lld", (long long)f->lag_ms);
+	log_scope("lag_ms", f && f->lag_ms >= 0 ? lag : NULL);
+}
+
+static void look_at_lag(struct task *t, const struct flow_status *f, int64_t now_ms)
+{
+	int64_t took = level_look(&t->level, now_ms, f->lag_ms);
+
+	if (!took)
+		return;
+	task_lag_field(f);
+	task_event(t->row.id, TASK_LEVEL, "level with the source again after %.1f s", (double)took / 1000);
+	task_lag_field(NULL);
+}
+
 static void count(struct task *t, struct growth *g, struct tasks_summary *s)
 {
 	struct flow_status f = {0};
@@ -144,13 +173,12 @@ static void count(struct task *t, struct growth *g, struct tasks_summary *s)
 	s->initial += state_of(t) == TASK_INITIAL;
 	if (t->flow) {
 		flow_status(t->flow, &f);
-		if (f.reader_silent_ms > s->silent_ms)
-			s->silent_ms = f.reader_silent_ms;
-		if (f.applier_silent_ms > s->silent_ms)
-			s->silent_ms = f.applier_silent_ms;
+		note_silence(t, "reader", f.reader_silent_ms, s);
+		note_silence(t, "applier", f.applier_silent_ms, s);
 		if (state_of(t) == TASK_RUNNING && f.lag_ms > s->lag_ms)
 			s->lag_ms = f.lag_ms;
 		count_journal(t, f.journal_bytes, g, s);
+		look_at_lag(t, &f, g->now_ms);
 	}
 	health_of(t, &f, &h);
 	s->retrying += h.status == HEALTH_RETRYING;

@@ -56,6 +56,29 @@ static bool applier_stopping(void *arg)
 	return false;
 }
 
+/* The fields of a line: where the thread stands in the journal, and how far behind the target is. */
+static void set_fields(struct flow *f, bool reading)
+{
+	struct flow_status st;
+	char number[24];
+
+	flow_status(f, &st);
+	snprintf(number, sizeof(number), "%lld", (long long)(reading ? st.last_seq : st.applied_seq));
+	log_scope("seq", number);
+	snprintf(number, sizeof(number), "%lld", (long long)st.lag_ms);
+	log_scope("lag_ms", st.lag_ms < 0 ? NULL : number);
+}
+
+static void reader_fields(void *arg)
+{
+	set_fields(arg, true);
+}
+
+static void applier_fields(void *arg)
+{
+	set_fields(arg, false);
+}
+
 static void on_applied(void *arg, int64_t seq)
 {
 	struct flow *f = arg;
@@ -74,7 +97,7 @@ static void on_hold(void *arg, const struct applier_note *n)
 	AUTO_FREE char *collection = xasprintf("%s.%s", n->db, n->collection);
 	char seq[24];
 
-	(void)arg;
+	applier_fields(arg);
 	snprintf(seq, sizeof(seq), "%lld", (long long)n->seq);
 	log_scope("collection", collection);
 	log_scope("seq", seq);
@@ -84,6 +107,7 @@ static void on_hold(void *arg, const struct applier_note *n)
 		log_event(COLLECTION_HELD, "%s", n->text);
 	log_scope("collection", NULL);
 	log_scope("seq", NULL);
+	log_scope("lag_ms", NULL);
 }
 
 static int open_journal(struct flow *f, int64_t min_seq, struct err *err)
@@ -205,12 +229,15 @@ int flow_create(const struct flow_conf *conf, struct err *err)
 	struct flow *f = flow_new(conf);
 	int rc = 0;
 
+	log_scope("task", f->task_id); /* the thread is a request's */
+
 	if (mkdir(f->dir, 0700) < 0 && errno != EEXIST)
 		rc = err_set(err, ERR_STATE_IO, "cannot make folder %s: %s", f->dir, strerror(errno));
 	if (rc == 0 && (rc = open_journal(f, 0, err)) == 0 && (rc = open_store(f, err)) == 0 &&
 	    (rc = open_reader(f, err)) == 0)
 		rc = start_reading(f, conf->start, err);
 	flow_close(f);
+	log_scope("task", NULL);
 	return rc;
 }
 
@@ -300,12 +327,19 @@ int flow_open(struct flow **ret, const struct flow_conf *conf, bool paused, stru
 	    (rc = check_journal(f, err)) < 0 || (rc = open_reader(f, err)) < 0 ||
 	    (rc = open_applier(f, conf, paused, err)) < 0)
 		goto out;
-	f->reader_worker = worker_new(&(struct worker_conf){
-		.name = "reader", .task = f->task_id, .step = reader_step, .arg = f->reader, .idle_ms = 100});
+	f->reader_worker = worker_new(&(struct worker_conf){.name = "reader",
+							    .task = f->task_id,
+							    .step = reader_step,
+							    .arg = f->reader,
+							    .fields = reader_fields,
+							    .fields_arg = f,
+							    .idle_ms = 100});
 	f->applier_worker = worker_new(&(struct worker_conf){.name = "applier",
 							     .task = f->task_id,
 							     .step = applier_step,
 							     .arg = f->applier,
+							     .fields = applier_fields,
+							     .fields_arg = f,
 							     .idle_ms = 200});
 	CRASH_POINT("flow_opened");
 	*ret = f;

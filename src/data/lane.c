@@ -65,7 +65,7 @@ static int replicate_singly(struct lane *l, struct lane_job *job, const struct o
 			continue;
 		}
 		if (rc < 0)
-			return rc;
+			return err_about(rc, &job->err, m[i]->pchannel);
 	}
 	return 0;
 }
@@ -89,7 +89,7 @@ static int send_job(struct lane *l, struct lane_job *job)
 		if (rc == -ERR_TARGET_REFUSED && job->split_refused)
 			rc = replicate_singly(l, job, m, n);
 		if (rc < 0)
-			return rc;
+			return err_about(rc, &job->err, m[0]->pchannel);
 		CRASH_POINT("lane_answered");
 		i += n;
 	}

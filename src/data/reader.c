@@ -161,18 +161,20 @@ static int silence(struct reader *r, struct err *err)
 {
 	cdc_ts low = merger_watermark(&r->merger);
 	int64_t silent = r->clock_ms() - r->watermark_ms;
+	int rc;
 
 	if (silent < SILENT_TOLD_MS || low > r->prev)
 		return 0;
 	for (size_t i = 0; i < r->merger.count; i++) {
 		const struct channel *ch = &r->merger.channels[i];
 
-		if (ch->used && ch->cutter.ticking && !ch->closed && ch->cutter.tick == low)
-			return err_set(err, ERR_SOURCE_WAIT,
-				       "no time tick on pchannel %s for %lld s: is the source Milvus "
-				       "running, and is its "
-				       "common.ttMsgEnabled true?",
-				       ch->cutter.pchannel, (long long)(silent / 1000));
+		if (ch->used && ch->cutter.ticking && !ch->closed && ch->cutter.tick == low) {
+			rc = err_set(err, ERR_SOURCE_WAIT,
+				     "no time tick on pchannel %s for %lld s: is the source Milvus "
+				     "running, and is its common.ttMsgEnabled true?",
+				     ch->cutter.pchannel, (long long)(silent / 1000));
+			return err_about(rc, err, ch->cutter.pchannel);
+		}
 	}
 	return 0;
 }

@@ -21,12 +21,13 @@ static int join_one(struct reader *r, const struct catalog_join *join, struct er
 	if (strlen(join->pchannel) >= sizeof(pos.pchannel))
 		return err_set(err, ERR_SOURCE_FORMAT, "pchannel name of %zu bytes", strlen(join->pchannel));
 	snprintf(pos.pchannel, sizeof(pos.pchannel), "%s", join->pchannel);
-	if (!join->start)
-		return err_set(err, ERR_SOURCE_FORMAT,
-			       "collection %lld has no start position for pchannel %s",
-			       (long long)join->collection_id, join->pchannel);
-	if ((rc = r->c.source->start_id(join->start, join->start_size, &pos.next, err)) < 0)
-		return rc;
+	if (join->start)
+		rc = r->c.source->start_id(join->start, join->start_size, &pos.next, err);
+	else
+		rc = err_set(err, ERR_SOURCE_FORMAT, "collection %lld has no start position for pchannel %s",
+			     (long long)join->collection_id, join->pchannel);
+	if (rc < 0)
+		return err_about(rc, err, join->pchannel);
 	if (i >= 0) {
 		struct channel *ch = &r->merger.channels[i];
 

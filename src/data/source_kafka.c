@@ -213,7 +213,7 @@ static int kafka_assign(struct source *s, int index, const struct position *pos,
 	}
 	if ((rc = kafka_check(s, p, until(timeout_ms), &missing, err)) < 0 || (rc = part_go(s, p, err)) < 0)
 		kafka_unassign(s, index);
-	return rc;
+	return err_about(rc, err, pos->pchannel);
 }
 
 /* Stop and start at `next`: librdkafka's own pause throws its queue away just the same. */
@@ -389,7 +389,7 @@ static int hand_out(struct source *s, struct record *ret, size_t max, struct err
 			rd_kafka_message_destroy(m);
 		if (rc < 0) {
 			s->batch_at++;
-			return n ? (int)n : rc;
+			return n ? (int)n : err_about(rc, err, s->parts[index]->pchannel);
 		}
 	}
 	return (int)n;
@@ -462,7 +462,7 @@ static int kafka_read(struct source *s, struct record *ret, size_t max, int wait
 		if (!(p = part_of(s, i)))
 			continue;
 		if (p->state == PART_GONE)
-			return err_set(err, p->gone.code, "%s", p->gone.text);
+			return err_about(err_set(err, p->gone.code, "%s", p->gone.text), err, p->pchannel);
 		if (p->state == PART_CHECK && !check)
 			check = p;
 	}
@@ -472,7 +472,7 @@ static int kafka_read(struct source *s, struct record *ret, size_t max, int wait
 	if (rc != 0)
 		return rc;
 	if (check)
-		return recheck(s, check, err);
+		return err_about(recheck(s, check, err), err, check->pchannel);
 	watch_silent(s);
 	return 0;
 }

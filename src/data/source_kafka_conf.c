@@ -156,6 +156,7 @@ int kafka_failed(struct source *s, const char *pchannel, rd_kafka_resp_err_t cod
 	char why[sizeof(s->why)], date[160];
 	const char *hint;
 	bool refused;
+	int rc;
 
 	rd_kafka_poll(s->rk, 0); /* what it has to say about this failure */
 	refused = s->refused || code == RD_KAFKA_RESP_ERR__AUTHENTICATION ||
@@ -166,10 +167,11 @@ int kafka_failed(struct source *s, const char *pchannel, rd_kafka_resp_err_t cod
 	memcpy(why, s->why, sizeof(why));
 	pthread_mutex_unlock(&s->lock);
 	hint = hint_of(s->conf, why, date, sizeof(date));
-	return err_set(err, refused ? ERR_SOURCE_AUTH : ERR_SOURCE_LOST, "Kafka %s%s%s %s: %s%s%s",
-		       s->conf->address, pchannel ? ", topic " : "", pchannel ? pchannel : "",
-		       refused ? "refuses our credentials" : "does not answer",
-		       why[0] ? why : rd_kafka_err2str(code), *hint ? "; " : "", hint);
+	rc = err_set(err, refused ? ERR_SOURCE_AUTH : ERR_SOURCE_LOST, "Kafka %s%s%s %s: %s%s%s",
+		     s->conf->address, pchannel ? ", topic " : "", pchannel ? pchannel : "",
+		     refused ? "refuses our credentials" : "does not answer",
+		     why[0] ? why : rd_kafka_err2str(code), *hint ? "; " : "", hint);
+	return pchannel ? err_about(rc, err, pchannel) : rc;
 }
 
 static int set(rd_kafka_conf_t *kc, const char *name, const char *value, struct err *err)

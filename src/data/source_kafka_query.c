@@ -78,8 +78,9 @@ static int ask(struct source *s, const char *pchannel, int64_t what, int64_t unt
 			return rc;
 		if (rc == 0) {
 			kafka_client_well(s);
-			return err_set(err, ERR_POSITION_GONE, "%s: Kafka %s has no such topic", pchannel,
-				       s->conf->address);
+			rc = err_set(err, ERR_POSITION_GONE, "%s: Kafka %s has no such topic", pchannel,
+				     s->conf->address);
+			return err_about(rc, err, pchannel);
 		}
 	}
 	kafka_client_well(s);

@@ -6,6 +6,7 @@
 #include "../t.h"
 
 #include <ctype.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -22,6 +23,39 @@ TEST(every_event_has_an_id_of_its_own_a_subject_and_a_remedy)
 		CHECKF(strlen(k->text) > 20, "%s", k->name);
 		for (int j = 0; j < i; j++)
 			CHECKF(!STREQ(k->id, log_event_kind((enum log_event)j)->id), "%s", k->name);
+	}
+}
+
+static bool is_field(const char *name, size_t n)
+{
+	static const char *const known[] = {"task", "worker", "collection", "channel", "seq", "lag_ms"};
+
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (strlen(known[i]) == n && memcmp(known[i], name, n) == 0)
+			return true;
+	return false;
+}
+
+TEST(every_event_names_the_fields_of_its_line_once_each)
+{
+	for (int i = 0; i < EVENT_COUNT; i++) {
+		const struct log_event_kind *k = log_event_kind((enum log_event)i);
+
+		for (const char *p = k->fields; *p;) {
+			size_t n = strcspn(p, " ?");
+			char name[24];
+
+			CHECKF(is_field(p, n), "%s: %s", k->name, p);
+			snprintf(name, sizeof(name), "%.*s", (int)n, p);
+			CHECKF(!strstr(p + n, name), "%s", k->name);
+			p += n;
+			p += *p == '?';
+			CHECKF(!*p || *p == ' ', "%s: %s", k->name, k->fields);
+			p += *p == ' ';
+		}
+		CHECKF(strncmp(k->name, "TASK_", 5) != 0 || strncmp(k->fields, "task", 4) == 0, "%s",
+		       k->name);
+		CHECKF(!strstr(k->name, "COLLECTION_") || strstr(k->fields, "collection seq"), "%s", k->name);
 	}
 }
 

@@ -260,6 +260,7 @@ TEST(R27_a_source_that_does_not_tick_is_told_by_name_and_heals)
 	rig_tick(g, "dml_0", T(20));
 	CHECK_INT(rig_error(g, 1000), ERR_SOURCE_WAIT);
 	CHECKF(strstr(g->err.text, "dml_1") && strstr(g->err.text, "ttMsgEnabled"), "%s", g->err.text);
+	CHECKF(strstr(g->err.pchannel, "dml_1"), "%s", g->err.pchannel);
 	CHECK(rig_clock() - 1000000 >= SILENT_TOLD_MS);
 	rig_insert(g, 100, 0, T(30)); /* what comes meanwhile is read */
 	rig_tick_all(g, T(40));

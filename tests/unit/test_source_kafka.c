@@ -197,6 +197,7 @@ TEST(an_undecodable_message_is_named_and_stays)
 	for (int i = 0; i < 3; i++) {
 		CHECK_INT(read_error(), -ERR_SOURCE_FORMAT);
 		says("a: offset 1");
+		CHECK_STR(fx.err.pchannel, "a");
 	}
 	assigned(0, "a", 2); /* an operator stepped over it */
 	read_records(1, false);

@@ -9,6 +9,7 @@ TEST(R11_a_position_beyond_the_end_is_gone)
 	produce_tick("a", 1);
 	assigned(0, "a", 1); /* the end itself is fine */
 	CHECK_INT(assign(0, at("a", 2)), -ERR_POSITION_GONE);
+	CHECK_STR(fx.err.pchannel, "a");
 	says("a: ");
 	says("offset 2");
 	says("holds 0 up to 1");
@@ -101,6 +102,7 @@ TEST(a_log_cut_under_us_is_gone_until_assigned_again_and_never_a_jump)
 	CHECK(fx.ops->pause(fx.s, 0, false, &fx.err) == 0);
 	for (int i = 0; i < 3; i++) {
 		CHECK_INT(read_error(), -ERR_POSITION_GONE);
+		CHECK_STR(fx.err.pchannel, "a");
 		says("offset 1 is wanted");
 	}
 	CHECK(fx.ops->pause(fx.s, 0, true, &fx.err) == 0);

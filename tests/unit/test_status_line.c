@@ -2,6 +2,7 @@
 /* The line that systemctl status shows, and the room that it tells of. */
 #include "../t.h"
 
+#include "../../src/control/level.h"
 #include "../../src/control/room.h"
 #include "../../src/control/status_line.h"
 
@@ -82,6 +83,30 @@ TEST(removed_files_do_not_count_as_shrinking_and_the_rate_follows)
 	for (int i = 0; i < 400; i++)
 		room_sample(&r, now += 10000, bytes / 2);
 	CHECKF(r.rate < 1, "%f", r.rate);
+}
+
+TEST(the_rate_is_right_from_the_first_seconds_on)
+{
+	struct room r = {0};
+
+	room_sample(&r, 1000, 10 * MB);
+	room_sample(&r, 6000, 60 * MB); /* 10 MB a second */
+	CHECKF(r.rate > 9999 && r.rate < 10001, "%f", r.rate);
+	room_sample(&r, 11000, 60 * MB);
+	CHECKF(r.rate > 4900 && r.rate < 5100, "%f", r.rate);
+}
+
+TEST(a_task_that_was_far_behind_is_level_once)
+{
+	struct level l = {0};
+
+	CHECK_INT(level_look(&l, 1000000, 6000), 0);
+	CHECK_INT(level_look(&l, 1001000, 400), 0); /* was never far behind */
+	CHECK_INT(level_look(&l, 1002000, 42000), 0);
+	CHECK_INT(level_look(&l, 1003000, -1), 0); /* not known */
+	CHECK_INT(level_look(&l, 1004000, 7000), 0);
+	CHECK_INT(level_look(&l, 1005000, 1000), 45000);
+	CHECK_INT(level_look(&l, 1006000, 1000), 0);
 }
 
 TEST(looks_in_a_row_do_not_make_a_rate)

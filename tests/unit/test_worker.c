@@ -17,14 +17,25 @@ static int step(void *arg, struct err *err)
 {
 	(void)arg;
 	if (atomic_fetch_add(&calls, 1) + 1 <= atomic_load(&fail_until))
-		return err_set(err, ERR_TARGET_LOST, "away");
+		return err_about(err_set(err, ERR_TARGET_LOST, "away"), err, "by-dev-dml_3");
 	return 0;
+}
+
+static void fields(void *arg)
+{
+	log_scope("seq", arg);
+	log_scope("lag_ms", "412");
 }
 
 static struct worker *start(int cap_ms)
 {
-	struct worker *w = worker_new(&(struct worker_conf){
-		.name = "tried", .step = step, .idle_ms = 100, .backoff_cap_ms = cap_ms});
+	struct worker *w = worker_new(&(struct worker_conf){.name = "tried",
+							    .task = "t1",
+							    .step = step,
+							    .fields = fields,
+							    .fields_arg = "77",
+							    .idle_ms = 100,
+							    .backoff_cap_ms = cap_ms});
 
 	atomic_store(&calls, 0);
 	worker_start(w);
@@ -106,7 +117,11 @@ TEST(of_a_failure_that_repeats_the_1st_2nd_4th_8th_and_the_recovery_are_logged)
 		snprintf(wanted, sizeof(wanted), "(failure %d, trying on)", i);
 		CHECKF(strstr(text, wanted), "%s: %s", wanted, text);
 	}
+	CHECKF(strstr(text, "away (failure 1, trying on) worker=tried task=t1 seq=77 lag_ms=412 "
+			    "channel=by-dev-dml_3\n"),
+	       "%s", text);
 	CHECKF(strstr(text, "recovered after 40 failures in "), "%s", text);
+	CHECKF(strstr(strstr(text, "recovered"), "task=t1 seq=77 lag_ms=412\n"), "%s", text);
 	CHECKF(!strstr(text, "failures in -"), "%s", text);
 }
 
