@@ -194,8 +194,8 @@ static int send(struct applier *a, const struct hold *h, cdc_ts *last, struct st
 	struct sink_window sw = {.entries = w->entries,
 				 .out = out,
 				 .count = w->count,
-				 .version = a->limits.version,
-				 .merge_limit = a->limits.merge_limit};
+				 .version = h->replay_version,
+				 .merge_limit = h->replay_merge_limit};
 	struct sink_refusal *refused = NULL;
 	bool passed_on = false;
 	size_t count = 0;
@@ -230,6 +230,8 @@ static int open_window(struct applier *a, struct hold *h, int64_t end, struct er
 		return 0;
 	h->replay_seq = end;
 	h->replay_floor = gate_enter(a->gate, a->mark.out);
+	h->replay_version = a->limits.version;
+	h->replay_merge_limit = a->limits.merge_limit;
 	if ((rc = store_hold(a, h, &a->mark, false, NULL, 0, err)) < 0)
 		h->replay_seq = 0;
 	CRASH_POINT("replay_intent");

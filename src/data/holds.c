@@ -37,6 +37,13 @@ static struct hold *push(struct holds *h)
 	return &h->items[h->count++];
 }
 
+/* It did not store the format of a replay window, and had one. */
+static void as_0_1_0(struct hold *h)
+{
+	h->replay_version = 1;
+	h->replay_merge_limit = 1 << 20;
+}
+
 int holds_restore(struct holds *h, const struct state_row *objects, size_t n, struct err *err)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -57,7 +64,11 @@ int holds_restore(struct holds *h, const struct state_row *objects, size_t n, st
 					 .reason = xstrdup(pb->reason),
 					 .unclear = pb->unclear,
 					 .replay_seq = pb->replay_seq,
-					 .replay_floor = pb->replay_floor};
+					 .replay_floor = pb->replay_floor,
+					 .replay_version = pb->replay_version,
+					 .replay_merge_limit = pb->replay_merge_limit};
+		if (pb->replay_seq && !pb->replay_version)
+			as_0_1_0(&h->items[h->count - 1]);
 		jr__hold__free_unpacked(pb, NULL);
 	}
 	return 0;
@@ -118,6 +129,8 @@ struct state_row holds_store(const struct hold *h, struct arena *arena)
 	pb.unclear = h->unclear;
 	pb.replay_seq = h->replay_seq;
 	pb.replay_floor = h->replay_floor;
+	pb.replay_version = h->replay_version;
+	pb.replay_merge_limit = h->replay_merge_limit;
 	n = jr__hold__get_packed_size(&pb);
 	value = arena_alloc(arena, n + 1);
 	jr__hold__pack(&pb, value);

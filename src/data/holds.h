@@ -18,7 +18,9 @@ struct hold {
 	bool unclear;       /* entries after seq may have been confirmed: never replayed by ourselves */
 	int64_t replay_seq; /* a replay window [seq, replay_seq] that may have been sent; 0: none */
 	cdc_ts replay_floor;
-	int64_t retry_ms; /* in memory: when to try it again; 0: not known yet */
+	int32_t replay_version;     /* R19: the format of that window's messages */
+	int64_t replay_merge_limit; /* bytes */
+	int64_t retry_ms;           /* in memory: when to try it again; 0: not known yet */
 };
 
 struct holds {

@@ -314,6 +314,37 @@ TEST(R19_after_an_upgrade_a_window_in_doubt_is_finished_in_its_old_format_first)
 	bench_done(&b);
 }
 
+TEST(R19_after_an_upgrade_a_replay_in_doubt_is_finished_in_its_old_format_too)
+{
+	struct bench b;
+	struct err err = {0};
+
+	fresh(&b, 6);
+	w->refuse_ddl = 2;
+	CHECK(bench_start(&b, false));
+	CHECK_INT(bench_run(&b, bench_watermark(&b), 0), 0);
+	w->refuse_ddl = 0;
+	applier_retry(b.applier);
+	while (w->ddls < 4) /* the creation that was refused; next come its rows */
+		CHECK(applier_step(b.applier, &err) >= 0);
+	w->fail_at = w->calls + 2;
+	w->fail_code = ERR_TARGET_LOST;
+	w->fail_for = 1 << 20;
+	while (applier_step(b.applier, &err) >= 0)
+		;
+	bench_crash(&b);
+	w->fail_for = 0;
+	w->version = 0;
+	CHECK(bench_start(&b, false));
+	b.applier->limits.version = REWRITE_VERSION + 1;
+	b.applier->limits.merge_limit *= 2;
+	while (w->version == 0)
+		CHECKF(applier_step(b.applier, &err) >= 0, "%s", err.text);
+	CHECK_INT(w->version, REWRITE_VERSION);
+	CHECK_INT(2 * w->merge_limit, b.applier->limits.merge_limit);
+	bench_done(&b);
+}
+
 TEST(R27_idle_ticks_follow_the_watermark)
 {
 	struct bench b;
