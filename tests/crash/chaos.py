@@ -8,7 +8,8 @@
 
 PART: random   SIGKILL, SIGTERM, pause, frozen and killed servers, at random moments under load
       points   each CRASH_POINT of the source tree, at its 1st, 2nd and 5th time
-      outages  target, Kafka and etcd killed, frozen, refusing, slow, restored; how soon all goes on
+      outages  target, Kafka and etcd killed, frozen, refusing, compacted, restored; how soon all goes on
+      refusals the target refuses rows or loses answers, in its own words, by a proxy in front of it
       network  cut, delayed, lossy, slow, half-open, in a network namespace (root only); the clock jumps
 
 Which door is tried follows from TARGET_TT. points needs a program made with VARIANT=test. After each round every
@@ -26,7 +27,7 @@ from cdc import ROOT  # noqa: E402
 from tally import Tally, report  # noqa: E402
 from victim import MODE, Client, Victim  # noqa: E402
 
-PARTS = ("random", "points", "outages", "network")
+PARTS = ("random", "points", "outages", "refusals", "network")
 
 
 def run_part(part: str, cdc: Victim, tally: Tally, args: argparse.Namespace) -> bool:
@@ -42,6 +43,10 @@ def run_part(part: str, cdc: Victim, tally: Tally, args: argparse.Namespace) -> 
         import outages
 
         return outages.run(cdc, tally, args.seed, args.short, args.only)
+    if part == "refusals":
+        import refusals
+
+        return refusals.run(cdc, tally, args.seed, args.short, args.only)
     import network
 
     return network.run(cdc, tally, args.seed, args.short, args.only)

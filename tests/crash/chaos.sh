@@ -19,7 +19,7 @@ for plain in false true; do
 	TARGET_TT=$plain tests/stack/stack.sh up || exit 1
 	eval "$(tests/stack/stack.sh env)"
 	export SOURCE_ETCD TARGET_ETCD KAFKA SOURCE_URI TARGET_URI SOURCE_ROOT PY CDC_ADDRESS RUN_DIR
-	for part in random points outages network; do
+	for part in random points outages refusals network; do
 		TARGET_TT=$plain "$PY" tests/crash/chaos.py "$work" --part $part --seed "$seed" --kills 120 \
 			--minutes "$(awk "BEGIN { print $minutes / 2 }")" --results "$results" || failed=1
 	done

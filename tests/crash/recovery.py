@@ -49,7 +49,7 @@ class Outages:
 
     def load(self, seconds: float) -> None:
         self.seed += 1
-        self.loads.mixed(2_500, self.seed, seconds)
+        self.loads.mixed(800, self.seed, seconds)
 
     def flowing(self) -> None:
         start = self.cdc.progress(self.cdc.task)["applied"]
