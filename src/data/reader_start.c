@@ -13,8 +13,9 @@
 #include <stdio.h>
 
 #define START_DEADLINE_MS 10000
-#define TAIL_QUIET 10 /* reads of 100 ms without a message */
-#define TAIL_FIRST 64 /* records read from the end in search of a tick; grows by 8 */
+#define CONTACT_MS 6000 /* until Kafka's first answer: it may be busy, or far away behind TLS and a login */
+#define TAIL_QUIET 10   /* reads of 100 ms without a message */
+#define TAIL_FIRST 64   /* records read from the end in search of a tick; grows by 8 */
 
 /* Reads [from, end) of one pchannel for its last tick. */
 static int scan_tail(struct reader *r, struct search *s, struct search_channel *ch, struct mq_id from,
@@ -54,12 +55,23 @@ static int scan_tail(struct reader *r, struct search *s, struct search_channel *
 	return 0;
 }
 
+/* In pieces that a stop can wait for. */
+static int first_answer(struct reader *r, struct search *s, struct search_channel *ch, struct err *err)
+{
+	int rc;
+
+	do {
+		rc = r->c.source->bounds(r->source, ch->name, BOUNDS_TIMEOUT_MS, &ch->first, &ch->end, err);
+	} while (rc == -ERR_SOURCE_LOST && r->clock_ms() < s->contact &&
+		 !(r->c.stopping && r->c.stopping(r->c.arg)));
+	return rc;
+}
+
 static int find_tick(struct reader *r, struct search *s, struct search_channel *ch, struct err *err)
 {
 	uint64_t back = TAIL_FIRST;
-	int rc;
+	int rc = first_answer(r, s, ch, err);
 
-	rc = r->c.source->bounds(r->source, ch->name, BOUNDS_TIMEOUT_MS, &ch->first, &ch->end, err);
 	if (rc < 0)
 		return rc;
 	for (; !ch->tick; back *= 8) {
@@ -164,6 +176,7 @@ int reader_start(struct reader *r, const struct start *start, cdc_ts *floor, str
 	int rc;
 
 	s->deadline = r->clock_ms() + START_DEADLINE_MS;
+	s->contact = r->clock_ms() + CONTACT_MS;
 	if ((rc = find_now(r, s, &now, err)) < 0)
 		return rc;
 	/* collections created after now come with their own start positions: they join as new ones */

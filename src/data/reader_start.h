@@ -22,7 +22,7 @@ struct search {
 		int64_t first_ms; /* the broker's time of `first`; 0: not asked yet */
 	} channel[MERGER_MAX];
 	size_t count;
-	int64_t deadline;
+	int64_t deadline, contact; /* of all of it; of the first answer */
 };
 
 /* Makes it if it is not there; NULL: too many. */

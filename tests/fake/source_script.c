@@ -164,9 +164,10 @@ static int bounds(struct source *s, const char *pchannel, int timeout_ms, struct
 	struct broker_topic *t = find(s->broker, pchannel);
 	int rc;
 
-	(void)timeout_ms;
-	if ((rc = fault(s->broker, err)) < 0)
+	if ((rc = fault(s->broker, err)) < 0) {
+		s->broker->now_ms += timeout_ms; /* it was waited for */
 		return rc;
+	}
 	if (!t)
 		return err_set(err, ERR_POSITION_GONE, "%s: no such topic", pchannel);
 	*first = (struct mq_id){0, t->first};

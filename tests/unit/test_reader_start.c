@@ -83,6 +83,26 @@ TEST(R3_a_source_without_collections_starts_and_the_first_comes_whole)
 	rig_done(g);
 }
 
+TEST(R3_a_source_that_answers_late_is_waited_for_a_while)
+{
+	for (int times = 3; times <= 1000; times += 997) {
+		struct rig *g = rig_new();
+		int64_t before;
+
+		rig_create(g, 100, "a", T(-500), "dml_0", NULL);
+		rig_tick_all(g, T(0));
+		CHECK_INT(rig_try_open(g), 0);
+		before = g->broker->now_ms;
+		g->broker->fail_at = 1;
+		g->broker->fail_for = times;
+		CHECK_INT(rig_try_start(g), times == 3 ? 0 : -ERR_SOURCE_LOST);
+		CHECKF(g->broker->now_ms - before < 10000, "%lld ms",
+		       (long long)(g->broker->now_ms - before));
+		g->broker->fail_at = 0;
+		rig_done(g);
+	}
+}
+
 TEST(R3_a_collection_being_created_at_the_start_is_waited_for)
 {
 	struct rig *g = rig_new();
