@@ -152,21 +152,30 @@ static void when(int64_t ms, char ret[40])
 	strftime(ret, 40, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }
 
-/* From when to when rows are missing, as well as it can be said; first: of the topic, < 0: it has none. */
+/*
+ * From when to when rows are missing, as well as it can be said; first: of the topic, < 0: it has none.
+ * pos.ts is of the assignment, the guard is of the last message read. A log that begins before that is an
+ * older one: it does not tell where the gap ends.
+ */
 static void lost_span(struct source *s, const struct part *p, int64_t first, int64_t until, char *ret,
 		      size_t n)
 {
 	char from[40] = "the start of the task", to[40] = "now";
+	int64_t since = ts_ms(p->pos.ts), resumes = 0;
 	rd_kafka_timestamp_type_t type;
 	rd_kafka_message_t *m = NULL;
 	struct err ignored;
 
-	if (p->pos.ts)
-		when(ts_ms(p->pos.ts), from);
+	if (p->pos.guard.set && p->pos.guard.time_ms > since)
+		since = p->pos.guard.time_ms;
+	if (since > 0)
+		when(since, from);
 	if (first >= 0 && read_one(s, p, first, until, &m, &ignored) == 0) {
-		when(rd_kafka_message_timestamp(m, &type), to);
+		resumes = rd_kafka_message_timestamp(m, &type);
 		rd_kafka_message_destroy(m);
 	}
+	if (resumes > since)
+		when(resumes, to);
 	snprintf(ret, n, "rows from %s up to %s are missing", from, to);
 }
 

@@ -53,7 +53,7 @@ class Outages:
 
     def flowing(self) -> None:
         start = self.cdc.progress(self.cdc.task)["applied"]
-        until(lambda: self.cdc.progress(self.cdc.task)["applied"] > start + 200, 90, "rows flow")
+        until(lambda: self.cdc.progress(self.cdc.task)["applied"] > start + 200, 300, "rows flow")
 
     def during(
         self,

@@ -113,6 +113,40 @@ TEST(a_log_cut_under_us_is_gone_until_assigned_again_and_never_a_jump)
 	CHECK_INT(fx.got[0].id.lo, first);
 }
 
+TEST(R11_the_span_that_is_missing_begins_at_the_last_message_that_was_read)
+{
+	AUTO_BUF struct buf b = {0};
+	struct position p;
+
+	setup();
+	topic("a");
+	tick_value(&b, 1, 0);
+	produce("a", b.data, b.len, NULL, 1700000000000);
+	produce("a", b.data, b.len, NULL, 1700000060000);
+	p = at("a", 0);
+	p.ts = 1; /* the time of the assignment, which for the replicate channel may be as good as none */
+	CHECKF(assign(0, p) == 0, "%s", fx.err.text);
+	read_records(2, false);
+	CHECK(fx.ops->pause(fx.s, 0, true, &fx.err) == 0);
+	overrun("a"); /* by messages of 1970: nothing tells where the gap ends */
+	CHECK(fx.ops->pause(fx.s, 0, false, &fx.err) == 0);
+	CHECK_INT(read_error(), -ERR_POSITION_GONE);
+	says("rows from 2023-11-14T22:14:20Z up to now are missing");
+}
+
+TEST(R11_a_span_without_a_known_beginning_is_that_of_the_task)
+{
+	struct position p;
+
+	setup();
+	topic("a");
+	produce_tick("a", 1);
+	p = at("a", 2);
+	p.ts = 1;
+	CHECK_INT(assign(0, p), -ERR_POSITION_GONE);
+	says("rows from the start of the task up to 1970-01-01T00:00:01Z are missing");
+}
+
 TEST(lost_brokers_are_named_and_what_follows_is_complete)
 {
 	setup();
