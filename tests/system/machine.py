@@ -7,6 +7,8 @@ host's own systemd is needed or touched.
 
 import json
 import os
+import pty
+import select
 import shlex
 import signal
 import subprocess
@@ -55,10 +57,7 @@ class Machine:
     def sh(self, command: str, fail: bool = True, seconds: float = 120) -> str:
         """Output of a shell command inside; stdout and stderr together."""
         run = subprocess.run(
-            ["nsenter", "-t", str(self.pid), "-a", "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
-             "DEBIAN_FRONTEND=noninteractive", "SYSTEMD_COLORS=0", "LC_ALL=C.UTF-8", "SYSTEMD_PAGER=cat"]
-            + [f"{key}={value}" for key, value in os.environ.items() if key.lower().endswith("_proxy")]
-            + ["sh", "-c", command],
+            self.inside(command, DEBIAN_FRONTEND="noninteractive"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -68,6 +67,39 @@ class Machine:
         if fail and run.returncode:
             raise AssertionError(f"{command}: status {run.returncode}: {run.stdout[-3000:]}")
         return run.stdout
+
+    def inside(self, command: str, **variables: str) -> list[str]:
+        return (
+            ["nsenter", "-t", str(self.pid), "-a", "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
+             "SYSTEMD_COLORS=0", "LC_ALL=C.UTF-8", "SYSTEMD_PAGER=cat"]
+            + [f"{key}={value}" for key, value in variables.items()]
+            + [f"{key}={value}" for key, value in os.environ.items() if key.lower().endswith("_proxy")]
+            + ["sh", "-c", command]
+        )
+
+    def dialog(self, command: str, *answers: tuple[str, str], seconds: float = 120) -> str:
+        """A command at a terminal, and who sits there: answers are (what to wait for, what to type)."""
+        words = self.inside(command, DEBIAN_FRONTEND="readline", TERM="dumb")
+        child, terminal = pty.fork()
+        if child == 0:
+            os.execvp(words[0], words)
+        text, read, left, end = "", 0, list(answers), time.monotonic() + seconds
+        while time.monotonic() < end:
+            if not select.select([terminal], [], [], 1)[0]:
+                continue
+            try:
+                text += os.read(terminal, 4096).decode(errors="replace")
+            except OSError:  # the other side of the terminal is closed
+                break
+            if left and left[0][0] in text[read:]:
+                read = len(text)
+                os.write(terminal, (left.pop(0)[1] + "\n").encode())
+        else:
+            os.kill(child, signal.SIGKILL)
+        os.close(terminal)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert status == 0 and not left, f"{command}: status {status}, not asked: {left}: {text[-3000:]}"
+        return text
 
     def status(self, command: str) -> int:
         return int(self.sh(f"{{ {command}; }} >/dev/null 2>&1; echo $?").strip())
@@ -111,8 +143,10 @@ class Service(Cdc):
         host, port = self.address.rsplit(":", 1)
         self.address = f"{host}:{int(port) + port_offset}"
 
-    def configure(self, path: str = CONFIG, more: str = "", etcd: str = "", kafka: str = "") -> None:
-        """Of the whole stack. more: top level; etcd, kafka: lines below these."""
+    def configure(
+        self, path: str = CONFIG, more: str = "", etcd: str = "", kafka: str = "", etcd_at: str = "", kafka_at: str = ""
+    ) -> None:
+        """Of the whole stack, or of servers elsewhere. more: top level; etcd, kafka: lines below these."""
         root = os.environ["SOURCE_ROOT"]
 
         def below(text: str) -> str:
@@ -120,8 +154,8 @@ class Service(Cdc):
 
         self.machine.write(
             path,
-            f"address: {self.address}\nsourceConfig:\n  etcd:\n    address: [\"{os.environ['SOURCE_ETCD']}\"]\n"
-            f"    rootPath: {root}\n{below(etcd)}  kafka:\n    address: {os.environ['KAFKA']}\n{below(kafka)}"
+            f"address: {self.address}\nsourceConfig:\n  etcd:\n    address: [\"{etcd_at or os.environ['SOURCE_ETCD']}\"]\n"
+            f"    rootPath: {root}\n{below(etcd)}  kafka:\n    address: {kafka_at or os.environ['KAFKA']}\n{below(kafka)}"
             f"  replicateChan: {root}-replicate-msg\n{more}",
         )
 
@@ -177,9 +211,9 @@ class Rows:
             if utility.has_collection("watched", using=alias):
                 utility.drop_collection("watched", using=alias)
 
-    def more(self) -> bool:
-        keys = list(range(self.next, self.next + 20))
-        self.next += 20
+    def more(self, n: int = 20) -> bool:
+        keys = list(range(self.next, self.next + n))
+        self.next += n
         self.collection.insert([keys, [[float(k % 1000)] * 8 for k in keys]])
         return True
 

@@ -2,12 +2,15 @@
 """Start, stop, reload, status, exit codes, credentials, instances; and the main job inside the closed unit."""
 
 import os
+import re
 import subprocess
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cdc import Load, compare, until
-from machine import CONFIG, Service
+from cdc import ROOT, Load, compare, stack, until
+from certificates import Certificates
+from machine import CONFIG, Rows, Service
 
 if TYPE_CHECKING:
     from run import World
@@ -40,6 +43,33 @@ def test_the_main_job_runs_inside_the_unit(world: "World") -> None:
     until(lambda: cdc.line().startswith("1 task running; lag "), 15, "the status line: " + cdc.line())
     assert "; journal " in cdc.line()
     assert cdc.get(task)["health"]["status"] == "ok"
+
+
+def told_room_ms(line: str) -> float:
+    found = re.search(r", room for (\d+) (s|min|h|days)\b", line)
+    return float(found[1]) * {"s": 1e3, "min": 60e3, "h": 3600e3, "days": 86400e3}[found[2]] if found else 0
+
+
+def test_the_status_line_says_for_how_long_there_is_room(world: "World") -> None:
+    """While the target is away the journal grows: what is told is what is left, divided by that."""
+    cdc, size = world.cdc, 64 << 20
+    cdc.configure(more=f"journal:\n  segmentSize: {16 << 20}\n  maxSize: {size}\n")
+    cdc.systemctl("restart")
+    task = cdc.the_task()
+    rows = Rows()
+    bytes_now: Callable[[], int] = lambda: cdc.progress(task)["journal_bytes"]
+    stack("freeze", "target")
+    try:
+        start, at = bytes_now(), time.monotonic()
+        until(lambda: rows.more(2_000) and time.monotonic() - at > 11 and told_room_ms(cdc.line()), 20, cdc.line())
+        told, took, used = told_room_ms(cdc.line()), time.monotonic() - at, bytes_now()
+    finally:  # within the target's own patience, see p4
+        stack("thaw", "target")
+    right = (size - used) / ((used - start) / took) * 1e3
+    assert right / 3 < told < right * 3, f"{told} ms are told, {right} are right: {start} to {used} in {took} s"
+    rows.equal(60)
+    cdc.configure()
+    cdc.systemctl("restart")
 
 
 def test_reload_takes_the_log_level_and_names_the_rest(world: "World") -> None:
@@ -111,12 +141,44 @@ def test_an_instance_has_a_data_directory_of_its_own(world: "World") -> None:
     other.systemctl("stop")
 
 
-def test_passwords_come_from_credentials(world: "World") -> None:
-    """An etcd of the test's own that wants a password: the right one from LoadCredential gets past the login, a
-    wrong one is refused, and so is an encrypted one."""
-    m = world.machine
-    other = Service(m, world.folder / "cred", "milvus-cdc@cred", 93)
-    port = int(other.address.rsplit(":", 1)[1])
+class Credentials:
+    """An instance whose passwords are credentials, and what it says when a task is made."""
+
+    def __init__(self, world: "World") -> None:
+        self.machine = world.machine
+        self.service = Service(world.machine, world.folder / "cred", "milvus-cdc@cred", 93)
+
+    def configure(self, etcd_at: str = "", kafka_at: str = "", etcd: str = "", kafka: str = "") -> None:
+        self.service.configure("/etc/milvus-cdc/cred.yaml", etcd=etcd, kafka=kafka, etcd_at=etcd_at, kafka_at=kafka_at)
+
+    def answer(self, name: str, password: str, sealed: bool = False) -> str:
+        m, file = self.machine, f"/root/{name}"
+        m.write(file, password + "\n")
+        if sealed:
+            m.sh(f"rm -f {file}.cred; systemd-creds encrypt --name={name} {file} {file}.cred; rm {file}")
+        line = f"LoadCredentialEncrypted={name}:{file}.cred" if sealed else f"LoadCredential={name}:{file}"
+        m.write("/etc/systemd/system/milvus-cdc@cred.service.d/c.conf", f"[Service]\n{line}\n")
+        m.sh("systemctl daemon-reload; systemctl reset-failed milvus-cdc@cred || true")
+        self.service.systemctl("restart")
+        body = {"milvus_connect_param": {"uri": os.environ["TARGET_URI"], "token": "root:Milvus", "connect_timeout": 10},
+                "collection_infos": [{"name": "*"}]}
+        told = str(self.service.ask("create", body)[1])
+        assert password not in told + m.sh("journalctl --no-pager -u milvus-cdc@cred"), "a secret is told"
+        return told
+
+    def tried(self, name: str, right: str, peer: str) -> None:
+        """The right one gets past the login, clear or sealed to the machine; a wrong one is refused."""
+        told = self.answer(name, "wr0ng-4f1c")
+        assert "SOURCE_AUTH" in told and peer in told, told
+        for sealed in (False, True):
+            told = self.answer(name, right, sealed)
+            assert "SOURCE_AUTH" not in told, told
+        self.service.systemctl("stop")
+
+
+def test_the_password_of_etcd_comes_from_a_credential(world: "World") -> None:
+    c, m = Credentials(world), world.machine
+    port = int(c.service.address.rsplit(":", 1)[1])
     uri, peer = f"http://127.0.0.1:{port + 1}", f"http://127.0.0.1:{port + 2}"
     etcd = subprocess.Popen(
         ["etcd", "--data-dir", str(world.folder / "etcd"), "--listen-client-urls", uri, "--advertise-client-urls", uri,
@@ -129,34 +191,37 @@ def test_passwords_come_from_credentials(world: "World") -> None:
                               capture_output=True)
         return done.returncode == 0
 
-    def answer() -> str:
-        body = {"milvus_connect_param": {"uri": os.environ["TARGET_URI"], "token": "root:Milvus", "connect_timeout": 10},
-                "collection_infos": [{"name": "*"}]}
-        return str(other.ask("create", body)[1])
-
     try:
         until(lambda: ctl("endpoint", "health"), 30, "etcd answers")
-        assert ctl("user", "add", "root:right") and ctl("user", "grant-role", "root", "root") and ctl("auth", "enable")
-        os.environ["SOURCE_ETCD"], kept = uri, os.environ["SOURCE_ETCD"]
-        other.configure("/etc/milvus-cdc/cred.yaml", etcd="enableAuth: true\nusername: root\npasswordFile: etcd-password\n")
-        os.environ["SOURCE_ETCD"] = kept
+        assert ctl("user", "add", "root:r1ght-8e2a") and ctl("user", "grant-role", "root", "root")
+        assert ctl("auth", "enable")
+        c.configure(etcd_at=uri, etcd="enableAuth: true\nusername: root\npasswordFile: etcd-password\n")
         assert m.status("systemctl start milvus-cdc@cred") != 0, "without it"
-        assert "etcd-password" in m.show("StatusText", other.unit)
-        for password, line in (
-            ("wrong", "LoadCredential=etcd-password:/root/etcd-password"),
-            ("right", "LoadCredential=etcd-password:/root/etcd-password"),
-            ("right", "LoadCredentialEncrypted=etcd-password:/root/etcd-password.cred"),
-        ):
-            m.write("/root/etcd-password", password + "\n")
-            m.sh("rm -f /root/etcd-password.cred; "
-                 "systemd-creds encrypt --name=etcd-password /root/etcd-password /root/etcd-password.cred")
-            m.write("/etc/systemd/system/milvus-cdc@cred.service.d/c.conf", f"[Service]\n{line}\n")
-            m.sh("systemctl daemon-reload; systemctl reset-failed milvus-cdc@cred")
-            other.systemctl("restart")
-            told = answer()
-            assert ("SOURCE_AUTH" in told) == (password == "wrong"), f"{line} {password}: {told}"
-            assert password not in m.sh("journalctl --no-pager -u milvus-cdc@cred").replace("wrong '", "")
-        other.systemctl("stop")
+        assert "etcd-password" in m.show("StatusText", c.service.unit)
+        c.tried("etcd-password", "r1ght-8e2a", "etcd")
     finally:
         etcd.terminate()
         etcd.wait()
+
+
+def test_the_password_of_Kafka_comes_from_a_credential(world: "World") -> None:
+    """A Kafka beside the stack's that wants SASL; the topics of the source are not on it, which is told then."""
+    c = Credentials(world)
+    files = Certificates(world.folder / "certificates")
+    number = int(os.environ.get("STACK", "0")) + 1
+    settings = os.environ | {"STACK": str(number), "CDC_STACK_DIR": str(world.folder / "kafka"), "KAFKA_SECURE": "true",
+                             "SECURE_DIR": str(files.folder)}
+
+    def kafka(*words: str) -> None:
+        subprocess.run([ROOT / "tests/stack/stack.sh", *words], env=settings, check=True, stdout=subprocess.DEVNULL)
+
+    kafka("start", "kafka")
+    try:
+        c.configure(
+            kafka_at=f"127.0.0.1:{21000 + 100 * number + 41}",
+            kafka="securityProtocol: SASL_PLAINTEXT\nsaslMechanisms: PLAIN\nsaslUsername: cdc\n"
+            "saslPasswordFile: kafka-password\n",
+        )
+        c.tried("kafka-password", files.kafka_password, "Kafka")
+    finally:
+        kafka("wipe")

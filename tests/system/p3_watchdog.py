@@ -29,7 +29,7 @@ def prepare(world: "World") -> None:
     m.sh("systemctl daemon-reload")
 
 
-def hang(world: "World", point: str) -> None:
+def hang(world: "World", point: str, worker: str) -> None:
     m, cdc = world.machine, world.cdc
     prepare(world)
     rows = Rows()
@@ -39,7 +39,8 @@ def hang(world: "World", point: str) -> None:
     task = cdc.the_task()
     before = cdc.restarts()
     until(lambda: rows.more() and cdc.restarts() > before, SILENT_S + WATCHDOG_S + 20, "systemd restarts it")
-    assert m.journal("-u", "milvus-cdc", "--since", "@" + since, "MESSAGE_ID=627bf3225fac4cb6a34acb115ee347dd")
+    told = m.journal("-u", "milvus-cdc", "--since", "@" + since, "MESSAGE_ID=627bf3225fac4cb6a34acb115ee347dd")
+    assert [(e["CDC_TASK"], e["CDC_WORKER"]) for e in told] == [(task, worker)], told
     assert "watchdog timeout" in m.sh(f"journalctl --no-pager -u milvus-cdc --since @{since}").lower()
     rows.more()
     rows.equal(60)
@@ -47,23 +48,23 @@ def hang(world: "World", point: str) -> None:
 
 
 def test_a_reader_that_hangs_is_restarted(world: "World") -> None:
-    hang(world, "reader_step:40")
+    hang(world, "reader_step:40", "reader")
 
 
 def test_an_applier_that_hangs_is_restarted(world: "World") -> None:
-    hang(world, "applier_step:40")
+    hang(world, "applier_step:40", "applier")
 
 
 def test_a_lane_that_hangs_is_restarted(world: "World") -> None:
-    hang(world, "lane:3")
+    hang(world, "lane:3", "applier")
 
 
 def test_a_look_at_etcd_that_hangs_is_restarted(world: "World") -> None:
-    hang(world, "catalog_fence:20")
+    hang(world, "catalog_fence:20", "reader")
 
 
 def test_a_disk_that_hangs_is_restarted(world: "World") -> None:
-    hang(world, "journal_written:5")
+    hang(world, "journal_written:5", "reader")
 
 
 def frozen(world: "World", parts: list[str]) -> None:
@@ -97,6 +98,9 @@ def test_a_frozen_target_and_a_frozen_queue_are_no_hang(world: "World") -> None:
     lost = [e for e in told if e.get("MESSAGE_ID") == "7f453a0ef5094b4f95de6e91074206e2"]
     assert lost, "the journal finds by CDC_TASK that the target was lost"
     assert lost[-1]["CDC_WORKER"] == "applier" and lost[-1]["PRIORITY"] == "4", lost[-1]
+    assert "-dml_" in lost[-1]["CDC_CHANNEL"] and int(lost[-1]["CDC_LAG_MS"]) > 1_000, lost[-1]
+    back = [e for e in told if e.get("MESSAGE_ID") == "9ed89eddd6844325b600e6129ec04ece"]
+    assert back and "CDC_LAG_MS" in back[-1] and "CDC_CHANNEL" not in back[-1], back
 
 
 def test_a_frozen_etcd_is_no_hang(world: "World") -> None:

@@ -1,6 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Upgrade with a journal full of entries that are not applied; remove; purge, which asks."""
+"""Upgrade with a journal full of entries that are not applied; remove; purge, which asks.
 
+The older package holds another build of the program: the one of the tests, or PROGRAM_OLDER, for which that of a
+released version may be given.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdc import compare, stack, until
@@ -9,16 +18,52 @@ from machine import Rows
 if TYPE_CHECKING:
     from run import World
 
+OLDER = "0.0.1"
+DATA = "/var/lib/milvus-cdc"
+ASKED = "Remove changes that are not on the target yet?"
 
-def version(world: "World") -> str:
-    return world.machine.sh("dpkg-query -W -f '${Version}' milvus-cdc").strip()
+
+def run(*words: str | Path) -> str:
+    done = subprocess.run([str(w) for w in words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, f"{words}: {done.stdout[-3000:]}"
+    return done.stdout
+
+
+def older(world: "World") -> Path:
+    to = world.folder / "older"
+    run("dpkg-deb", "-R", world.deb, to)
+    control = to / "DEBIAN/control"
+    control.write_text(re.sub(r"(?m)^Version: .*", f"Version: {OLDER}", control.read_text()))
+    shutil.copy(os.environ.get("PROGRAM_OLDER", world.program_test), to / "usr/bin/milvus-cdc")
+    return Path(run("dpkg-deb", "--root-owner-group", "-b", to, world.folder).split("'")[-2])
+
+
+def running(world: "World") -> str:
+    """Digest of the program that runs."""
+    return world.machine.sh(f"sha256sum /proc/{world.cdc.pid()}/exe").split()[0]
+
+
+def waiting(world: "World") -> str:
+    """What an operator is told of the journals; empty: all of it is on the target."""
+    words = [str(world.program_test), "journal", "--pending", str(world.machine.root / DATA.lstrip("/"))]
+    return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+
+
+def install(world: "World", package: str = "/root/new.deb") -> None:
+    world.machine.sh("apt-get -y install " + package, seconds=300)
 
 
 def test_an_upgrade_with_pending_entries_applies_them_once(world: "World") -> None:
     m, cdc = world.machine, world.cdc
-    old = version(world)
+    cdc.over()
+    m.sh("apt-get -y purge milvus-cdc")
+    m.copy(older(world), "/root/older.deb")
+    install(world, "/root/older.deb")
+    cdc.configure()
+    cdc.systemctl("restart")
     task = cdc.the_task()
     rows = Rows()
+    rows.more()
     rows.equal(60)
     stack("freeze", "target")
     try:
@@ -27,15 +72,18 @@ def test_an_upgrade_with_pending_entries_applies_them_once(world: "World") -> No
             rows.more()
         until(lambda: cdc.progress(task)["journaled"] >= start + 1_000, 60, "rows are in the journal")
         assert cdc.progress(task)["applied"] <= start, "and not applied"
-        pid = cdc.pid()
+        assert task in waiting(world), waiting(world)
+        before = running(world)
         m.write("/etc/milvus-cdc/cdc.yaml", (m.root / "etc/milvus-cdc/cdc.yaml").read_text() + "# mine\n")
-        m.sh("apt-get -y install /root/new.deb", seconds=300)
-        assert version(world) != old
-        assert cdc.pid() != pid, "the new program runs"
+        install(world)
+        assert m.sh("dpkg-query -W -f '${Version}' milvus-cdc") != OLDER
+        assert running(world) != before, "the new program runs"
+        assert task in waiting(world), "what was pending is pending still"
         assert (m.root / "etc/milvus-cdc/cdc.yaml").read_text().endswith("# mine\n"), "the configuration is kept"
     finally:  # within the target's own patience: its session in etcd ends after some 20 s
         stack("thaw", "target")
     rows.equal(90)
+    until(lambda: not waiting(world), 10, "all of it is applied")
 
 
 def pending(world: "World") -> str:
@@ -49,46 +97,48 @@ def pending(world: "World") -> str:
     return task
 
 
-def preseed(world: "World", answer: str) -> None:
-    world.machine.sh(f"echo 'milvus-cdc milvus-cdc/purge-unapplied boolean {answer}' | debconf-set-selections")
+def kept(world: "World") -> bool:
+    return world.machine.status(f"test -e {DATA}/control.db") == 0
 
 
-def test_remove_keeps_the_data_and_purge_keeps_what_is_pending(world: "World") -> None:
+def test_remove_keeps_the_data_and_a_purge_that_is_answered_no(world: "World") -> None:
     m = world.machine
     task = pending(world)
     m.sh("apt-get -y remove milvus-cdc")
     assert m.status("test -e /usr/bin/milvus-cdc") != 0 and m.status("pgrep -x milvus-cdc") != 0
-    assert m.status("test -e /var/lib/milvus-cdc/control.db") == 0
-    assert m.status("test -e /etc/milvus-cdc/cdc.yaml") == 0
-    assert task in m.sh("cat /var/lib/milvus-cdc/unapplied"), "what is pending is written down"
-    preseed(world, "false")
-    told = m.sh("apt-get -y purge milvus-cdc")
-    assert "/var/lib/milvus-cdc is kept" in told, told
-    assert m.status("test -e /var/lib/milvus-cdc/control.db") == 0
+    assert kept(world) and m.status("test -e /etc/milvus-cdc/cdc.yaml") == 0
+    assert task in m.sh(f"cat {DATA}/unapplied"), "what is pending is written down"
+    told = m.dialog("apt-get -y purge milvus-cdc", (ASKED, "no"))
+    assert task in told, "it says what would be lost: " + told
+    assert f"{DATA} is kept" in told and kept(world), told
 
 
 def test_an_installation_over_kept_data_goes_on(world: "World") -> None:
-    m, cdc = world.machine, world.cdc
-    m.sh("apt-get -y install /root/new.deb", seconds=300)
+    cdc = world.cdc
+    install(world)
     cdc.configure()
     cdc.systemctl("restart")
     cdc.resume(cdc.the_task())
     assert "all equal" in compare(90)
 
 
-def test_purge_removes_all_when_told_so(world: "World") -> None:
-    m = world.machine
+def test_a_purge_that_nobody_can_answer_keeps_what_is_pending(world: "World") -> None:
     pending(world)
-    preseed(world, "true")
-    m.sh("apt-get -y purge milvus-cdc")
-    for path in ("/var/lib/milvus-cdc", "/var/lib/milvus-cdc-b", "/etc/milvus-cdc/cdc.yaml"):
+    told = world.machine.sh("apt-get -y purge milvus-cdc")
+    assert f"{DATA} is kept" in told and kept(world), told
+
+
+def test_a_purge_that_is_answered_yes_removes_all(world: "World") -> None:
+    m = world.machine
+    install(world)
+    m.dialog("apt-get -y purge milvus-cdc", (ASKED, "yes"))
+    for path in (DATA, DATA + "-b", "/etc/milvus-cdc/cdc.yaml"):
         assert m.status(f"test -e {path}") != 0, path
     Rows.forget()
 
 
 def test_purge_without_pending_entries_does_not_ask(world: "World") -> None:
     m = world.machine
-    m.sh("apt-get -y install /root/new.deb", seconds=300)
-    preseed(world, "false")
-    m.sh("apt-get -y purge milvus-cdc")
-    assert m.status("test -e /var/lib/milvus-cdc") != 0
+    install(world)
+    assert ASKED not in m.dialog("apt-get -y purge milvus-cdc")
+    assert m.status(f"test -e {DATA}") != 0

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all the tests before have left in the journal: every line has the fields that the table of events says."""
+
+import re
+from typing import TYPE_CHECKING
+
+from cdc import ROOT
+
+if TYPE_CHECKING:
+    from run import World
+
+FIELDS = {"task", "worker", "collection", "channel", "seq", "lag_ms"}
+
+
+def kinds() -> dict[str, tuple[str, list[str]]]:
+    """By message ID: name, fields. clang-format may break a line between any two of them."""
+    table = (ROOT / "include/cdc/log_events.h").read_text()
+    found = re.findall(r'EVENT\((\w+),\s*\w+,\s*"([0-9a-f]{32})",\s*"([^"]*)"', table)
+    return {identity: (name, fields.split()) for name, identity, fields in found}
+
+
+def test_every_line_has_the_fields_of_its_kind(world: "World") -> None:
+    table, seen, wrong = kinds(), set(), []
+    for entry in world.machine.journal("_COMM=milvus-cdc", "+", "_COMM=milvus-cdc-test", "+", "CDC_WORKER=reader",
+                                       "+", "CDC_WORKER=applier"):
+        has = {field[4:].lower() for field in entry if field.startswith("CDC_")}
+        identity = entry.get("MESSAGE_ID", "")
+        if identity not in table:  # a line without a kind is for debugging only
+            if int(entry["PRIORITY"]) < 7:
+                wrong.append(f"no kind: {entry['MESSAGE']}")
+            continue
+        name, fields = table[identity]
+        lack = {f for f in fields if not f.endswith("?")} - has
+        more = has - {f.rstrip("?") for f in fields}
+        if lack or more:
+            wrong.append(f"{name}: lacks {lack}, has {more}: {entry['MESSAGE']}")
+        seen |= {name} | has
+    assert not wrong, "\n".join(sorted(set(wrong)))
+    assert {"STARTED", "STOPPED", "TASK_CREATED", "TARGET_LOST", "WORKER_RECOVERED", "WORKER_STUCK"} <= seen, seen
+    assert {"task", "worker", "channel", "seq", "lag_ms"} <= seen <= FIELDS | {n for n, _ in table.values()}, seen
