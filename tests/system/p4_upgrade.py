@@ -55,6 +55,8 @@ def install(world: "World", package: str = "/root/new.deb") -> None:
 
 def test_an_upgrade_with_pending_entries_applies_them_once(world: "World") -> None:
     m, cdc = world.machine, world.cdc
+    cdc.configure()
+    cdc.systemctl("restart")
     cdc.over()
     m.sh("apt-get -y purge milvus-cdc")
     m.copy(older(world), "/root/older.deb")
