@@ -32,14 +32,14 @@ class Network(Outages):
         self.rnd = random.Random(seed)
 
     def bad(self, fault: str, seconds: float, load: float = 0, **wire: float | bool) -> bool:
-        return self.during(fault, lambda: self.wire.set(**wire), self.wire.set, seconds, load)
+        return self.during(fault, lambda: self.wire.set(**wire), self.wire.set, seconds, load, ticking=False)
 
     def half_open(self, fault: str, seconds: float) -> bool:
         def begin() -> None:
             self.wire.set(cut=True)
             self.wire.forget()
 
-        return self.during(fault, begin, self.wire.set, seconds)
+        return self.during(fault, begin, self.wire.set, seconds, ticking=False)
 
     def forgotten(self, fault: str) -> bool:
         """Every connection is reset, again and again."""
@@ -48,7 +48,7 @@ class Network(Outages):
             for _ in range(5):
                 self.wire.forget()
 
-        return self.during(fault, begin, self.wire.forget, 1)
+        return self.during(fault, begin, self.wire.forget, 1, ticking=False)
 
     # --- the clock -------------------------------------------------------------------------------
 

@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The others die: target, Kafka and etcd of the source are killed, frozen, refuse, or come back as somebody else."""
 
+import contextlib
 import os
 import re
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event, Thread
 
 import broker
-from cdc import TARGET, stack, until
+from cdc import ROOT, SOURCE, TARGET, stack, until
 from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, connections, db, utility
 from recovery import Outages
 from tally import Tally
-from victim import MODE, Victim, wait
+from victim import MODE, Victim, reload_source, wait
 
 RUN = Path(os.environ["RUN_DIR"])
 SHORT = ["target frozen for 12", "etcd killed"]
@@ -34,15 +36,41 @@ def etcdctl(address: str, *words: str) -> str:
     return run.stdout
 
 
-def flush_target() -> None:
-    """A 2.3.5 that is killed loses rows that it had not flushed, also without a replicator."""
-    for database in db.list_database(using="target"):
-        alias = f"target/{database}"
+@contextlib.contextmanager
+def sessions_kept(etcd: str) -> Iterator[None]:
+    """A 2.3.5 that is frozen for longer than its session (30 s) ends when it is thawed: somebody keeps it alive."""
+    over = Event()
+
+    def keep() -> None:
+        while not over.wait(4):
+            for lease in etcdctl(etcd, "lease", "list").split("\n")[1:]:
+                if lease:
+                    etcdctl(etcd, "lease", "keep-alive", "--once", lease)
+
+    keeper = Thread(target=keep, daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeper.join()
+
+
+def source_is_well() -> bool:
+    run = subprocess.run([str(ROOT / "tests/stack/stack.sh"), "status"], capture_output=True, text=True)
+    return any(line.split()[:2] == ["source", "well"] for line in run.stdout.splitlines())
+
+
+def flush(side: str, uri: str) -> bool:
+    """A 2.3.5 that is killed loses, or does not show, rows that it had not flushed, also without a replicator."""
+    for database in db.list_database(using=side):
+        alias = f"{side}/{database}"
         if not connections.has_connection(alias):
-            connections.connect(alias, uri=TARGET, db_name=database)
+            connections.connect(alias, uri=uri, db_name=database)
         names = utility.list_collections(using=alias)
         if names:
             connections._fetch_handler(alias).flush(names)
+    return True
 
 
 def target_coordinates() -> bool:
@@ -64,8 +92,15 @@ def catalog(alias: str) -> list[tuple[str, list[str]]]:
 
 class Others(Outages):
     def source_lives(self) -> None:
-        """What lost its etcd or Kafka for long may have ended."""
-        stack("start", "source")
+        """What lost its etcd or Kafka for long may have ended, or hang while it ends."""
+        try:
+            until(source_is_well, 20, "the source answers")
+        except AssertionError:
+            with contextlib.suppress(subprocess.CalledProcessError):  # it has ended
+                stack("kill", "source")
+            stack("start", "source")
+            until(lambda: flush("source", SOURCE), 60, "its data node is there, too")
+            reload_source()
 
     # --- the target ------------------------------------------------------------------------------
 
@@ -77,7 +112,7 @@ class Others(Outages):
         self.loads.rows()
         if not self.tally.check(150):
             return False
-        flush_target()
+        flush("target", TARGET)
         self.cdc.pause(self.cdc.task)
         journaled = self.cdc.progress(self.cdc.task)["journaled"]
         self.load(4)
@@ -93,21 +128,9 @@ class Others(Outages):
         return self.back(fault, time.monotonic(), before)
 
     def frozen(self, fault: str, part: str, seconds: float) -> bool:
-        return self.during(fault, lambda: stack("freeze", part), lambda: stack("thaw", part), seconds)
-
-    def target_asleep(self, fault: str) -> bool:
-        """Longer than its session (30 s), which an etcd that starts again gives it anew: else a thawed 2.3.5 ends."""
-
-        def begin() -> None:
-            stack("freeze", "target")
-            stack("kill", "target-etcd")
-
-        def end() -> None:
-            stack("start", "target-etcd")
-            stack("thaw", "target")
-            until(target_coordinates, 60, "the target answers")
-
-        return self.during(fault, begin, end, 45)
+        with sessions_kept(os.environ["TARGET_ETCD"]):
+            begin, end = lambda: stack("freeze", part), lambda: stack("thaw", part)
+            return self.during(fault, begin, end, seconds, ticking=part != "target")
 
     def refusing(self, fault: str) -> bool:
         """A setting of the target, which it takes from its etcd within seconds."""
@@ -123,7 +146,7 @@ class Others(Outages):
             etcdctl(etcd, "del", key)
             until(self.target_takes_rows, 30, "the target takes rows again")
 
-        ok = self.during(fault, begin, end, 10)
+        ok = self.during(fault, begin, end, 10, ticking=False)
         if "password" in fault:
             utility.update_password("root", "another", "Milvus", using="target")
         return ok
@@ -183,7 +206,7 @@ class Others(Outages):
         self.loads.rows()
         if not self.tally.check(150):
             return False
-        flush_target()
+        flush("target", TARGET)
         _, before = self.applied_at()
         for part in AWAY:
             stack("kill", part)
@@ -282,38 +305,46 @@ class Others(Outages):
         """Kafka comes back with another log of the same topics, and later with its own."""
         print(f"# {fault}", flush=True)
         data, true, other = RUN / "kafka/data", RUN / "true-kafka", RUN / "other-kafka"
+        shutil.rmtree(other, ignore_errors=True)  # of a run that was ended
         prepare(other)
         self.load(6)
         self.flowing()
         self.loads.rows()
         if not self.tally.check(150):
             return False
-        stack("freeze", "source")
-        applied = self.cdc.progress(self.cdc.task)["applied"]
-        ends = [broker.offset(topic, broker.LATEST) for topic in TOPICS]
-        stack("kill", "kafka")
-        data.rename(true)
-        other.rename(data)
-        try:
-            stack("start", "kafka")
-            fill(ends)
-            until(lambda: self.held("POSITION_GONE"), 60, f"the task is held with POSITION_GONE: {self.cdc.tail()}")
-            wait(5)
-            assert self.held("POSITION_GONE"), "it stays on hold"
-            print(f"#   {self.cdc.get(self.cdc.task)['health']['reason']}", flush=True)
-            assert self.cdc.progress(self.cdc.task)["applied"] == applied, "something of the other log was applied"
-        finally:
+        with sessions_kept(os.environ["SOURCE_ETCD"]):
+            stack("freeze", "source")
+            ends = [broker.offset(topic, broker.LATEST) for topic in TOPICS]
             stack("kill", "kafka")
-            shutil.rmtree(data)
-            true.rename(data)
-            stack("start", "kafka")
-            stack("thaw", "source")
+            data.rename(true)
+            other.rename(data)
+            try:
+                self.looks_at(lambda: fill(ends))
+            finally:
+                stack("kill", "kafka")
+                shutil.rmtree(data)
+                true.rename(data)
+                stack("start", "kafka")
+                stack("thaw", "source")
         return self.resumed(fault)
+
+    def looks_at(self, fill: Callable[[], None]) -> None:
+        """The daemon does not take the other log for its own."""
+        applied = self.cdc.progress(self.cdc.task)["applied"]
+        stack("start", "kafka")
+        fill()
+        until(lambda: self.held("POSITION_GONE"), 60, f"the task is held with POSITION_GONE: {self.cdc.tail()}")
+        wait(5)
+        assert self.held("POSITION_GONE"), "it stays on hold"
+        print(f"#   {self.cdc.get(self.cdc.task)['health']['reason']}", flush=True)
+        assert self.cdc.progress(self.cdc.task)["applied"] == applied, "something of the other log was applied"
 
     def kafka_older(self, fault: str) -> bool:
         """Restored from a backup: our offsets are beyond its ends."""
 
         def copy(folder: Path) -> None:
+            self.load(4)  # its topics come with the first collections
+            self.loads.rows()
             stack("kill", "kafka")
             shutil.copytree(RUN / "kafka/data", folder)
             stack("start", "kafka")
@@ -339,7 +370,7 @@ class Others(Outages):
         each: list[tuple[str, Callable[[str], bool]]] = [
             ("target killed in the middle of a window", self.target_killed),
             ("target frozen for 12 s", lambda f: self.frozen(f, "target", 12)),
-            ("target asleep for 45 s", self.target_asleep),
+            ("target frozen for 45 s", lambda f: self.frozen(f, "target", 45)),
             ("Kafka frozen for 25 s", lambda f: self.frozen(f, "kafka", 25)),
             ("etcd frozen for 18 s", lambda f: self.frozen(f, "source-etcd", 18)),
             ("Kafka killed and restarted", lambda f: self.killed(f, "kafka", 0)),

@@ -17,7 +17,6 @@ from tally import Tally
 from victim import Victim
 
 OFFSET = 42  # of the proxy's port, from Kafka's on; before it are those of network.py
-SECONDS = 12.0
 SERVICE = "/milvus.proto.milvus.MilvusService/"
 ROWS = {
     "ReplicateMessage": milvus_pb2.ReplicateMessageResponse,
@@ -105,9 +104,9 @@ class Proxy(grpc.GenericRpcHandler):
 
 
 class Refusals(Outages):
-    def __init__(self, cdc: Victim, tally: Tally, seed: int, proxy: Proxy) -> None:
+    def __init__(self, cdc: Victim, tally: Tally, seed: int, proxy: Proxy, seconds: float) -> None:
         super().__init__(cdc, tally, seed)
-        self.proxy = proxy
+        self.proxy, self.seconds = proxy, seconds
 
     def refusing(self, fault: str, rule: Rule, is_told: bool) -> bool:
         """is_told: the task's health says it, and nothing is put on hold for it."""
@@ -123,7 +122,7 @@ class Refusals(Outages):
             held = self.cdc.progress(self.cdc.task)["held_collections"]
             assert not held, f"{fault}: it passes by itself, yet {held} collections are on hold"
 
-        return self.during(fault, begin, end, SECONDS)
+        return self.during(fault, begin, end, self.seconds, ticking=False)
 
     def faults(self) -> list[tuple[str, Callable[[], bool]]]:
         gone = grpc.StatusCode.PERMISSION_DENIED
@@ -148,7 +147,7 @@ def run(cdc: Victim, tally: Tally, seed: int, short: bool, only: list[str] | Non
     proxy = Proxy(port)
     try:
         cdc.uri = f"http://127.0.0.1:{port}"
-        refusals = Refusals(cdc, tally, seed, proxy)
+        refusals = Refusals(cdc, tally, seed, proxy, 4 if short else 12)
         return refusals.run(refusals.faults(), only or (SHORT if short else None))
     finally:
         if cdc.process:
