@@ -395,11 +395,12 @@ static int hand_out(struct source *s, struct record *ret, size_t max, struct err
 	return (int)n;
 }
 
-/* All brokers are lost: whatever comes back may be another cluster, so all is checked again (K2). */
+/* All brokers are lost: whatever comes back may be another cluster, or the true one again (K2): all is
+ * checked. */
 static void stop_all(struct source *s)
 {
 	for (int i = 0; i < s->part_count; i++)
-		if (s->parts[i] && (s->parts[i]->state == PART_ON || s->parts[i]->state == PART_PAUSED))
+		if (s->parts[i] && s->parts[i]->state != PART_FREE && s->parts[i]->state != PART_CHECK)
 			part_stop(s, s->parts[i], PART_CHECK);
 }
 

@@ -37,7 +37,7 @@ enum part_state {
 	PART_ON,     /* being fetched */
 	PART_PAUSED, /* stopped by the caller */
 	PART_CHECK,  /* stopped: the gap check must pass first */
-	PART_GONE,   /* stopped for good: `gone` says why */
+	PART_GONE,   /* stopped until all brokers are lost and come back: `gone` says why */
 };
 
 struct part {

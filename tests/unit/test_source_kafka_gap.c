@@ -202,6 +202,32 @@ TEST(a_topic_that_brokers_forget_for_a_moment_goes_on)
 	CHECK_INT(fx.got[0].id.lo, 1);
 }
 
+TEST(R11_what_was_gone_is_looked_at_again_when_other_brokers_come)
+{
+	int rc;
+
+	setup();
+	topic("a");
+	produce_tick("a", 1);
+	assigned(0, "a", 0);
+	read_records(1, false);
+	missing("a", true); /* the address leads to another Kafka for a while */
+	rd_kafka_mock_broker_set_down(fx.cluster, -1);
+	CHECK_INT(read_error(), -ERR_SOURCE_LOST);
+	rd_kafka_mock_broker_set_up(fx.cluster, -1);
+	for (int64_t end = now_ms() + 2 * WAIT_MS; (rc = read_error()) != -ERR_POSITION_GONE;)
+		CHECKF(rc == -ERR_SOURCE_LOST && now_ms() < end, "%s", fx.err.text);
+	missing("a", false);
+	CHECK_INT(read_error(), -ERR_POSITION_GONE); /* the same brokers: an operator decides */
+	rd_kafka_mock_broker_set_down(fx.cluster, -1);
+	for (int64_t end = now_ms() + WAIT_MS; (rc = read_error()) != -ERR_SOURCE_LOST;)
+		CHECKF(rc == -ERR_POSITION_GONE && now_ms() < end, "%s", fx.err.text);
+	rd_kafka_mock_broker_set_up(fx.cluster, -1);
+	produce_tick("a", 2);
+	read_records(1, true);
+	CHECK_INT(fx.got[0].id.lo, 1);
+}
+
 TEST(a_silent_topic_that_vanished_is_noticed)
 {
 	setup();
