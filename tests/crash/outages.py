@@ -206,6 +206,7 @@ class Others(Outages):
         self.loads.rows()
         if not self.tally.check(150):
             return False
+        flush("source", SOURCE)
         flush("target", TARGET)
         _, before = self.applied_at()
         for part in AWAY:
