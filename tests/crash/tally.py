@@ -110,7 +110,8 @@ two Milvus) while several clients wrote, changed, deleted and altered; afterward
 count(*) of every collection were compared. *Rows compared* is the sum over the comparisons that followed the fault.
 *Recovered* is the longest time from the moment the part answered a real call again until the task was well and its
 target newer than before, without any API call; a dash where nothing has to come back. The same seed makes the same
-choices; what they hit depends on timing.
+choices; what they hit depends on timing. A difference is counted whatever its cause, also one of the servers themselves
+or one that a later commit mended; a run that was ended before its comparison has compared 0 rows.
 
 """
 
