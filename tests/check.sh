@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # make check: the whole test command, from nothing on a fresh Debian 12. Installs what is missing, builds,
 # lints, runs unit, contract and fault tests (plain, under ASan+UBSan, under TSan), then two rows of tests on real
-# servers side by side, since most of both is waiting: end to end, the package and faults on one stack; the ordinary
-# target and secure links on stacks of their own. Ends with "N passed, N failed"; what cannot run counts as failed.
+# servers side by side, since most of both is waiting: end to end and faults on one stack; an ordinary target, secure
+# links and the package in a booted container on stacks of their own. Ends with "N passed, N failed"; what cannot run
+# counts as failed.
 set -u
 cd "$(dirname "$0")/.."
 export T_COUNTS
@@ -21,7 +22,7 @@ count() {
 finish() {
 	jobs -p | xargs -r kill 2>/dev/null
 	wait
-	for n in 0 1 2; do STACK=$((STACK + n)) tests/stack/stack.sh wipe >/dev/null 2>&1; done
+	for n in 0 1 2 3; do STACK=$((STACK + n)) tests/stack/stack.sh wipe >/dev/null 2>&1; done
 	rm -rf "$work"
 	awk '{ p += $1; f += $2 } END { printf "%d passed, %d failed\n", p, f }' "$T_COUNTS"
 	local failed
@@ -70,34 +71,47 @@ tap()
 	fi
 }
 
-ordinary() {
-	export STACK=$((STACK + 1)) TARGET_TT=true
+ordinary() { # an ordinary target
+	export TARGET_TT=true
 	count "a stack with an ordinary target comes up" tests/stack/stack.sh up
 	vars
 	tap upsert "$PY" tests/e2e/run.py "$work/upsert" u1
 	tap upsert-model "$PY" tests/e2e/run.py "$work/upsert-model" m1
-	tests/stack/stack.sh wipe
 	unset TARGET_TT
-	STACK=$((STACK + 1))
+	tests/stack/stack.sh wipe
+}
+secure() { # starts its servers itself
 	vars
 	tap secure "$PY" tests/e2e/run.py "$work/secure" s1
 	tests/stack/stack.sh wipe
+}
+package() { # in a booted container
+	count "a stack for the package comes up" tests/stack/stack.sh up
+	vars
+	tap system tests/system/run.sh "$work/system"
+	tests/stack/stack.sh wipe
+}
+beside() {
+	export STACK=$((STACK + 1))
+	ordinary
+	STACK=$((STACK + 1))
+	secure
+	STACK=$((STACK + 1))
+	package
 }
 
 step "a real stack"
 count "two etcd, Kafka and two Milvus come up" tests/stack/stack.sh up
 vars
 make -s VARIANT=asan test-real
-(ordinary) >"$work/ordinary.log" 2>&1 &
+(beside) >"$work/beside.log" 2>&1 &
 step "end to end"
 tap e2e "$PY" tests/e2e/run.py "$work/e2e"
-step "the package, in a booted container"
-tap system tests/system/run.sh "$work/system"
 step "faults on real servers"
 count "nothing is lost or doubled by a little of each fault" \
 	"$PY" tests/crash/chaos.py "$work/chaos" --short --program "$PWD/build/test/milvus-cdc"
 tests/stack/stack.sh wipe
-step "an ordinary target and secure links, beside all that"
+step "beside all that: an ordinary target, secure links, the package in a booted container"
 wait
-cat "$work/ordinary.log"
+cat "$work/beside.log"
 step "done"
