@@ -30,7 +30,7 @@ static struct {
 	struct source *s;
 	struct err err;
 	struct record got[512];
-	int count;
+	int count, empty; /* empty: reads in vain of read_records() */
 } fx;
 
 static int64_t now_ms(void)
@@ -168,6 +168,7 @@ static void read_records(int want, bool lost_is_fine)
 
 		CHECKF(n >= 0 || (lost_is_fine && n == -ERR_SOURCE_LOST), "%s", fx.err.text);
 		fx.count += n > 0 ? n : 0;
+		fx.empty += n == 0;
 		CHECKF(now_ms() < end, "only %d of %d records came", fx.count, want);
 	}
 }
