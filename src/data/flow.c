@@ -5,6 +5,7 @@
  */
 #include "applier.h"
 #include "flow_positions.h"
+#include "lag.h"
 #include "reader.h"
 #include "target_gate.h"
 
@@ -424,30 +425,21 @@ void flow_close(struct flow *f)
 	free(f);
 }
 
-/* Age of the target's picture of the source; a source without live collections is as new as the last look. */
-static int64_t lag_ms(const struct applier_stat *a, const struct reader_stat *r, const struct journal_stat *j)
-{
-	int64_t now = clock_real_ms(), at = ts_ms(a->ts), lag;
-
-	if (r->quiet_ms && a->seq >= j->last_seq && r->quiet_ms > at)
-		at = r->quiet_ms;
-	lag = now - at;
-	return a->ts == 0 && !r->quiet_ms ? -1 : lag > 0 ? lag : 0;
-}
-
 void flow_status(struct flow *f, struct flow_status *ret)
 {
 	struct applier_stat a;
 	struct reader_stat r;
 	struct journal_stat j;
+	bool level;
 
 	applier_stat(f->applier, &a);
 	reader_stat(f->reader, &r);
 	journal_stat(f->journal, &j);
+	level = a.seq >= j.last_seq;
 	*ret = (struct flow_status){.captured = r.captured,
 				    .journaled = j.rows_captured,
 				    .applied = a.rows_applied,
-				    .lag_ms = lag_ms(&a, &r, &j),
+				    .lag_ms = lag_of(clock_real_ms(), a.ts, level ? r.quiet_ms : 0),
 				    .journal_ts = j.watermark,
 				    .applied_ts = a.ts,
 				    .journal_bytes = j.bytes,
