@@ -219,19 +219,20 @@ static void hold(struct applier *a, const struct entry *e, const char *reason, b
 static void drop_new_holds(struct applier *a)
 {
 	for (size_t i = a->holds.count; i-- > 0;)
-		if (a->holds.items[i].seq > a->mark.seq)
+		if (a->holds.items[i].fresh)
 			holds_remove(&a->holds, a->holds.items[i].collection_id);
 }
 
-static void note_new_holds(struct applier *a, int64_t after)
+static void note_new_holds(struct applier *a)
 {
 	for (size_t i = 0; i < a->holds.count; i++) {
-		const struct hold *h = &a->holds.items[i];
+		struct hold *h = &a->holds.items[i];
 
-		if (h->seq > after)
+		if (h->fresh)
 			applier_note(a, h, false,
 				     "collection %s.%s is on hold from seq %lld on, the others go on: %s",
 				     h->db, h->collection, (long long)h->seq, h->reason);
+		h->fresh = false;
 	}
 }
 
@@ -389,7 +390,7 @@ static int mark_window(struct applier *a, cdc_ts last, const struct state_row *o
 	if (n)
 		memcpy(all, objects, n * sizeof(*all));
 	for (size_t i = 0; i < a->holds.count; i++)
-		if (a->holds.items[i].seq > a->mark.seq) /* new with this window */
+		if (a->holds.items[i].fresh)
 			all[count++] = holds_store(&a->holds.items[i], a->window.arena);
 	count += erase_holds(a, w->late, w->late_count, all + count);
 	if (a->intent.type == INTENT_DDL)
@@ -399,7 +400,7 @@ static int mark_window(struct applier *a, cdc_ts last, const struct state_row *o
 	if (rc < 0)
 		return rc;
 	CRASH_POINT("applier_marked");
-	note_new_holds(a, a->mark.seq);
+	note_new_holds(a);
 	if (w->count && w->entries[w->count - 1].ts > a->mark.ts)
 		a->numbered = true; /* all that was read again has a number below the mark's */
 	a->mark = mark;

@@ -89,6 +89,7 @@ struct hold *holds_add(struct holds *h, const struct entry *e, const char *reaso
 			   .seq = e->seq,
 			   .since_ms = clock_real_ms(),
 			   .ts = e->ts,
+			   .fresh = true,
 			   .db = xstrdup(e->db ? e->db : ""),
 			   .collection = xstrdup(e->collection ? e->collection : ""),
 			   .reason = xstrdup(reason)};

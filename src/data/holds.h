@@ -21,6 +21,7 @@ struct hold {
 	int32_t replay_version;     /* R19: the format of that window's messages */
 	int64_t replay_merge_limit; /* bytes */
 	int64_t retry_ms;           /* in memory: when to try it again; 0: not known yet */
+	bool fresh;                 /* in memory: of the window being sent, durable with its mark */
 };
 
 struct holds {
