@@ -52,8 +52,9 @@ static void set_why(struct source *s, const char *text)
 	const char *after;
 
 	pthread_mutex_lock(&s->lock);
-	if (strstr(text, "certificate verify failed") && s->refusal[0])
-		text = s->refusal;
+	if (s->refusal[0] &&
+	    (strstr(text, "certificate verify failed") || strstr(text, "verification callback failed")))
+		text = s->refusal; /* both are said of one refusal, in this order or the other */
 	else if (rest)
 		text = rest + 3;
 	/* nor does "(after 3ms in state AUTH_REQ, 1 identical error(s) suppressed)" */
