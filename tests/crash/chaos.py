@@ -54,6 +54,8 @@ def run_part(part: str, cdc: Victim, tally: Tally, args: argparse.Namespace) -> 
 
 def one(part: str, args: argparse.Namespace) -> bool:
     folder = args.folder.resolve() / f"{part}-{MODE}"
+    if (folder / "data").exists():  # its task knows nothing of what others did to the target meanwhile
+        sys.exit(f"{folder} is that of an earlier run: name a new FOLDER")
     cdc = Victim(folder, args.program, "0s" if part == "points" else "7d")
     tally = Tally(MODE, args.results or args.folder / "results.jsonl")
     equal = False
