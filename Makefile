@@ -44,8 +44,8 @@ SANOBJ.tsan := $(B)/tests/fake/c11_threads.o
 # these need a real target (TARGET_URI): make check runs them on its stack
 REAL    := $(patsubst %.c,$(B)/%,$(wildcard tests/contract/test_*_target.c))
 # the longest first: they run side by side
-UNIT    := $(filter-out $(REAL),$(patsubst %.c,$(B)/%,$(wildcard tests/fault/test_*.c tests/contract/test_*.c \
-	tests/unit/test_doctor.c tests/unit/test_[!d]*.c tests/unit/test_d[!o]*.c)))
+LONG    := $(wildcard tests/fault/test_*.c tests/contract/test_*.c) tests/unit/test_doctor.c
+UNIT    := $(filter-out $(REAL),$(patsubst %.c,$(B)/%,$(LONG) $(filter-out $(LONG),$(wildcard tests/unit/test_*.c))))
 HELPERS := $(filter-out $(wildcard tests/fault/test_*.c),$(wildcard tests/fault/*.c tests/fake/*.c))
 BENCH   := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 

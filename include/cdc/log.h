@@ -9,6 +9,7 @@
 #define CDC_LOG_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum log_level { LOG_LVL_ERROR = 3, LOG_LVL_WARNING = 4, LOG_LVL_INFO = 6, LOG_LVL_DEBUG = 7 };
 
@@ -17,6 +18,7 @@ void log_level_set(enum log_level level);
 int log_level_parse(const char *name); /* "debug" ... as the peer spells them; -1: unknown */
 /* Scope of the calling thread; NULL clears. Copied. key is lower case, e.g. "task". */
 void log_scope(const char *key, const char *value);
+void log_scope_number(const char *key, int64_t value); /* below 0: not known, clears */
 
 /*
  * Kinds of events (cdc/log_events.h): each has a level, and an ID by which journalctl -x finds the

@@ -90,6 +90,14 @@ void log_scope(const char *key, const char *value)
 	snprintf(free_slot->value, VALUE_MAX, "%s", value);
 }
 
+void log_scope_number(const char *key, int64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%lld", (long long)value);
+	log_scope(key, value < 0 ? NULL : text);
+}
+
 static const struct log_event_kind kinds[EVENT_COUNT] = {
 #define EVENT(name, level, id, fields, subject, text) \
 	[EVENT_##name] = {#name, id, fields, subject, text, LOG_LVL_##level},

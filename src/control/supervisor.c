@@ -210,11 +210,8 @@ static void stop(struct supervisor *s)
 static void tell_stopped(const struct tasks_summary *last)
 {
 	AUTO_BUF struct buf b = {0};
-	char lag[32];
 
-	snprintf(lag, sizeof(lag), "%lld", (long long)last->lag_ms);
-	if (last->running)
-		log_scope("lag_ms", lag);
+	log_scope_number("lag_ms", last->running ? last->lag_ms : -1);
 	status_line(&b, last);
 	log_event(STOPPED, "stopped; at last: %s", (const char *)b.data);
 	log_scope("lag_ms", NULL);

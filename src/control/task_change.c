@@ -271,12 +271,12 @@ static void note_wish(const struct task *t, bool paused)
 
 	if (t->flow)
 		flow_status(t->flow, &f);
-	task_lag_field(&f);
+	log_scope_number("lag_ms", f.lag_ms);
 	if (paused)
 		task_event(t->row.id, TASK_PAUSED, "paused by request");
 	else
 		task_event(t->row.id, TASK_RESUMED, "resumed by request");
-	task_lag_field(NULL);
+	log_scope("lag_ms", NULL);
 }
 
 int tasks_pause(struct tasks *ts, const char *id, bool paused, struct err *err)

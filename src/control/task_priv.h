@@ -46,9 +46,6 @@ struct tasks {
 #define task_event(id, event, ...) \
 	(log_scope("task", id), log_event(event, __VA_ARGS__), log_scope("task", NULL))
 
-/* Sets or, without status, clears the field of how far behind the target is. */
-void task_lag_field(const struct flow_status *f);
-
 /* All with the mutex, except task_flow_conf and task_mender_end. */
 struct task *task_find(struct tasks *ts, const char *id);
 void task_append(struct tasks *ts, struct task *t);   /* takes t */

@@ -142,24 +142,15 @@ static void note_silence(const struct task *t, const char *worker, int64_t ms, s
 	snprintf(s->silent_task, sizeof(s->silent_task), "%s", t->row.id);
 }
 
-void task_lag_field(const struct flow_status *f)
-{
-	char lag[24];
-
-	if (f)
-		snprintf(lag, sizeof(lag), "%lld", (long long)f->lag_ms);
-	log_scope("lag_ms", f && f->lag_ms >= 0 ? lag : NULL);
-}
-
 static void look_at_lag(struct task *t, const struct flow_status *f, int64_t now_ms)
 {
 	int64_t took = level_look(&t->level, now_ms, f->lag_ms);
 
 	if (!took)
 		return;
-	task_lag_field(f);
+	log_scope_number("lag_ms", f->lag_ms);
 	task_event(t->row.id, TASK_LEVEL, "level with the source again after %.1f s", (double)took / 1000);
-	task_lag_field(NULL);
+	log_scope("lag_ms", NULL);
 }
 
 static void count(struct task *t, struct growth *g, struct tasks_summary *s)

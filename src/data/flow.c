@@ -61,13 +61,10 @@ static bool applier_stopping(void *arg)
 static void set_fields(struct flow *f, bool reading)
 {
 	struct flow_status st;
-	char number[24];
 
 	flow_status(f, &st);
-	snprintf(number, sizeof(number), "%lld", (long long)(reading ? st.last_seq : st.applied_seq));
-	log_scope("seq", number);
-	snprintf(number, sizeof(number), "%lld", (long long)st.lag_ms);
-	log_scope("lag_ms", st.lag_ms < 0 ? NULL : number);
+	log_scope_number("seq", reading ? st.last_seq : st.applied_seq);
+	log_scope_number("lag_ms", st.lag_ms);
 }
 
 static void reader_fields(void *arg)
@@ -96,12 +93,10 @@ static void on_note(void *arg, const char *text)
 static void on_hold(void *arg, const struct applier_note *n)
 {
 	AUTO_FREE char *collection = xasprintf("%s.%s", n->db, n->collection);
-	char seq[24];
 
 	applier_fields(arg);
-	snprintf(seq, sizeof(seq), "%lld", (long long)n->seq);
 	log_scope("collection", collection);
-	log_scope("seq", seq);
+	log_scope_number("seq", n->seq);
 	if (n->over)
 		log_event(COLLECTION_RELEASED, "%s", n->text);
 	else

@@ -20,4 +20,42 @@ static void fresh(struct bench *b, int cuts)
 	bench_init(b, cuts);
 }
 
+static __attribute__((unused)) void run_until_released(struct bench *b)
+{
+	struct applier_stat st;
+	struct err err;
+
+	for (int i = 0; i < 500; i++) {
+		CHECK(applier_step(b->applier, &err) >= 0);
+		applier_stat(b->applier, &st);
+		if (!st.held && i > 20)
+			return;
+	}
+	CHECKF(false, "still held: %s", st.held_reason);
+}
+
+/* Collection 2 is on hold from its creation on; its replay ends with a death in the middle of its first rows.
+ */
+static __attribute__((unused)) void die_in_replay(struct bench *b)
+{
+	struct err err;
+
+	fresh(b, 6);
+	w->refuse_ddl = 2;
+	CHECK(bench_start(b, false));
+	CHECK_INT(bench_run(b, bench_watermark(b), 0), 0);
+	w->refuse_ddl = 0;
+	applier_retry(b->applier);
+	w->sends = 0;
+	w->fail_at = 0;
+	for (int i = 0; w->ddls < 4 && i < 50; i++) /* the creation; next come rows */
+		CHECK(applier_step(b->applier, &err) >= 0);
+	w->calls = 0;
+	w->fail_at = 4; /* in the middle of the rows */
+	while (applier_step(b->applier, &err) >= 0)
+		;
+	bench_crash(b);
+	w->fail_at = 0;
+}
+
 #endif

@@ -14,7 +14,7 @@ static void applied(void *arg, int64_t seq)
 	b->needed = seq;
 }
 
-static struct entry row(enum kind kind, cdc_ts ts, int64_t coll, int p, uint64_t id)
+struct entry bench_row(enum kind kind, cdc_ts ts, int64_t coll, int p, uint64_t id)
 {
 	return (struct entry){.kind = kind,
 			      .ts = ts,
@@ -60,8 +60,8 @@ void bench_init(struct bench *b, int cuts)
 	if (journal_open(&b->journal, path, &o, &err) < 0)
 		abort();
 	bench_append(b, ts,
-		     (struct entry[]){row(KIND_CREATE_COLLECTION, ts - 2, 1, 0, 0),
-				      row(KIND_CREATE_COLLECTION, ts - 1, 2, 0, 0)},
+		     (struct entry[]){bench_row(KIND_CREATE_COLLECTION, ts - 2, 1, 0, 0),
+				      bench_row(KIND_CREATE_COLLECTION, ts - 1, 2, 0, 0)},
 		     2);
 	for (int c = 0; c < cuts; c++) {
 		struct entry e[9];
@@ -71,15 +71,16 @@ void bench_init(struct bench *b, int cuts)
 			int p = i & 1;
 
 			ts += 3;
-			e[n++] = row(KIND_INSERT, ts, 1 + (i >> 1), p, id[p]++);
+			e[n++] = bench_row(KIND_INSERT, ts, 1 + (i >> 1), p, id[p]++);
 		}
 		if (c % 3 == 1)
-			e[n++] = row(KIND_DROP_PARTITION, ts + 1, 1, 0, 0);
+			e[n++] = bench_row(KIND_DROP_PARTITION, ts + 1, 1, 0, 0);
 		ts += 5;
-		e[n++] = row(KIND_DELETE, ts, 1, 0, id[0]++); /* an upsert: both halves, one timestamp */
-		e[n++] = row(KIND_INSERT, ts, 1, 0, id[0]++);
+		e[n++] =
+			bench_row(KIND_DELETE, ts, 1, 0, id[0]++); /* an upsert: both halves, one timestamp */
+		e[n++] = bench_row(KIND_INSERT, ts, 1, 0, id[0]++);
 		if (c % 2)
-			e[n++] = row(KIND_FLUSH, ts, 1, 0, 0);
+			e[n++] = bench_row(KIND_FLUSH, ts, 1, 0, 0);
 		bench_append(b, ts + 10, e, n);
 		ts += 20;
 	}

@@ -21,6 +21,8 @@ struct bench {
 /* Script: collections 1 and 2 on dml_0 and dml_1, created, filled in `cuts` cuts, a partition dropped in
  * the middle of a cut, upserts, a flush; entry n of pchannel p has mq id n. */
 void bench_init(struct bench *b, int cuts);
+/* An entry of one row of collection 1 ("one") or 2, on dml_<p>; it points to constants. */
+struct entry bench_row(enum kind kind, cdc_ts ts, int64_t coll, int p, uint64_t id);
 void bench_append(struct bench *b, cdc_ts watermark, struct entry *entries, size_t n);
 /* Opens apply.db, sink and applier: a process start. False: apply.db could not be opened. */
 bool bench_start(struct bench *b, bool paused);

@@ -319,21 +319,7 @@ TEST(R19_after_an_upgrade_a_replay_in_doubt_is_finished_in_its_old_format_too)
 	struct bench b;
 	struct err err = {0};
 
-	fresh(&b, 6);
-	w->refuse_ddl = 2;
-	CHECK(bench_start(&b, false));
-	CHECK_INT(bench_run(&b, bench_watermark(&b), 0), 0);
-	w->refuse_ddl = 0;
-	applier_retry(b.applier);
-	while (w->ddls < 4) /* the creation that was refused; next come its rows */
-		CHECK(applier_step(b.applier, &err) >= 0);
-	w->fail_at = w->calls + 2;
-	w->fail_code = ERR_TARGET_LOST;
-	w->fail_for = 1 << 20;
-	while (applier_step(b.applier, &err) >= 0)
-		;
-	bench_crash(&b);
-	w->fail_for = 0;
+	die_in_replay(&b);
 	w->version = 0;
 	CHECK(bench_start(&b, false));
 	b.applier->limits.version = REWRITE_VERSION + 1;
@@ -363,18 +349,6 @@ TEST(R27_idle_ticks_follow_the_watermark)
 	bench_done(&b);
 }
 
-static void run_on(struct bench *b)
-{
-	struct applier_stat st = {.held = 1};
-	struct err err;
-
-	for (int i = 0; i < 300 && (st.held || i < 40); i++) {
-		CHECKF(applier_step(b->applier, &err) >= 0, "%s", err.text);
-		applier_stat(b->applier, &st);
-	}
-	CHECKF(!st.held, "%s", st.held_reason);
-}
-
 /*
  * A replay that was in doubt at a start ends before the journal is known to be read to its end (R13), so the
  * hold outlasts it. It must not be taken for one of the next window: its rows would be left out, or sent and
@@ -401,30 +375,19 @@ TEST(R23_rows_that_follow_a_replay_in_doubt_are_there_once_also_after_the_next_r
 			hit = applier_step(b.applier, &err) < 0;
 		w->fail_at = 0;
 		bench_crash(&b);
-		for (uint64_t i = 0; i < 2;
-		     i++) { /* the first waits for the next life, the second comes in it */
-			struct entry e = {.kind = KIND_INSERT,
-					  .ts = bench_watermark(&b) + 5,
-					  .collection_id = 2,
-					  .db = "default",
-					  .collection = "two",
-					  .vchannel = "dml_1_1v1",
-					  .pchannel = "dml_1",
-					  .id = {0, 1000 + i},
-					  .rows = 1,
-					  .body = (const uint8_t *)"body",
-					  .size = 4};
+		for (uint64_t i = 0; i < 2; i++) { /* one waits for the next life, one comes in it */
+			struct entry e = bench_row(KIND_INSERT, bench_watermark(&b) + 5, 2, 1, 1000 + i);
 
 			bench_append(&b, e.ts + 5, &e, 1);
 			if (i == 0)
 				CHECK(bench_start(&b, false));
 			applier_retry(b.applier);
-			run_on(&b);
+			run_until_released(&b);
 			CHECKF(w->row_count == b.rows, "call %d: %d rows of %d", n, w->row_count, b.rows);
 		}
 		bench_crash(&b);
 		CHECK(bench_start(&b, false));
-		run_on(&b);
+		run_until_released(&b);
 		CHECKF(!w->doubled && !w->poisoned, "call %d: %d doubled", n, w->doubled);
 		CHECKF(w->row_count == b.rows, "call %d: %d rows of %d", n, w->row_count, b.rows);
 		bench_done(&b);

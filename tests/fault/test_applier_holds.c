@@ -57,20 +57,6 @@ TEST(R23_a_refused_ddl_holds_its_collection)
 	bench_done(&b);
 }
 
-static void run_until_released(struct bench *b)
-{
-	struct applier_stat st;
-	struct err err;
-
-	for (int i = 0; i < 500; i++) {
-		CHECK(applier_step(b->applier, &err) >= 0);
-		applier_stat(b->applier, &st);
-		if (!st.held && i > 20)
-			return;
-	}
-	CHECKF(false, "still held: %s", st.held_reason);
-}
-
 /* Rows of the held collection arrive late, so per pchannel order is checked per collection. */
 static void check_released(struct bench *b)
 {
@@ -343,25 +329,9 @@ TEST(R23_a_hold_that_is_refused_for_ever_does_not_keep_the_others_on_hold)
 TEST(R19_a_replay_in_doubt_is_repeated_whole_when_the_window_size_is_smaller_now)
 {
 	struct bench b;
-	struct err err;
 
-	fresh(&b, 6);
-	w->refuse_ddl = 2;
-	CHECK(bench_start(&b, false));
-	CHECK_INT(bench_run(&b, bench_watermark(&b), 0), 0);
-	w->refuse_ddl = 0;
-	applier_retry(b.applier);
-	w->sends = 0;
-	w->fail_at = 0;
-	for (int i = 0; w->ddls < 4 && i < 50; i++) /* the creation; next come rows */
-		CHECK(applier_step(b.applier, &err) >= 0);
-	w->calls = 0;
-	w->fail_at = 4; /* in the middle of the rows */
-	while (applier_step(b.applier, &err) >= 0)
-		;
-	bench_crash(&b);
+	die_in_replay(&b);
 	b.conf->window_size = 4;
-	w->fail_at = 0;
 	CHECK(bench_start(&b, false));
 	applier_retry(b.applier);
 	run_until_released(&b);
@@ -394,15 +364,7 @@ TEST(R13_entries_read_again_under_new_numbers_are_passed_once_and_for_all)
 	o.min_seq = mark.seq;
 	CHECK(journal_open(&b.journal, path, &o, &err) == 0);
 	for (int i = 0; i < 3; i++)
-		again[i] = (struct entry){.kind = KIND_INSERT,
-					  .ts = (cdc_ts)(1003 + 3 * i),
-					  .collection_id = 1,
-					  .vchannel = "dml_0_1v0",
-					  .pchannel = "dml_0",
-					  .id = {0, (uint64_t)(1 + i)},
-					  .rows = 1,
-					  .body = (const uint8_t *)"body",
-					  .size = 4};
+		again[i] = bench_row(KIND_INSERT, (cdc_ts)(1003 + 3 * i), 1, 0, (uint64_t)(1 + i));
 	bench_append(&b, mark.ts, again, 3);
 	w->sends = 0;
 	CHECK(bench_start(&b, false));

@@ -23,6 +23,13 @@ UNIT = "milvus-cdc"
 CONFIG = "/etc/milvus-cdc/cdc.yaml"
 
 
+def run(*words: str | Path) -> str:
+    """Output of a command that must not fail; stdout and stderr together."""
+    done = subprocess.run([str(w) for w in words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, f"{words}: {done.stdout[-3000:]}"
+    return done.stdout
+
+
 class Machine:
     def __init__(self, cached: str, folder: Path) -> None:
         self.root = folder / "root"

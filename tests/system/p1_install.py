@@ -7,16 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdc import ROOT, until
-from machine import CONFIG
+from machine import CONFIG, run
 
 if TYPE_CHECKING:
     from run import World
-
-
-def run(*words: str | Path) -> str:
-    done = subprocess.run([str(w) for w in words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert done.returncode == 0, f"{words}: {done.stdout[-3000:]}"
-    return done.stdout
 
 
 def test_lintian_finds_nothing_at_pedantic(world: "World") -> None:

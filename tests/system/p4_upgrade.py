@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdc import compare, stack, until
-from machine import Rows
+from machine import Rows, run
 
 if TYPE_CHECKING:
     from run import World
@@ -21,12 +21,6 @@ if TYPE_CHECKING:
 OLDER = "0.0.1"
 DATA = "/var/lib/milvus-cdc"
 ASKED = "Remove changes that are not on the target yet?"
-
-
-def run(*words: str | Path) -> str:
-    done = subprocess.run([str(w) for w in words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert done.returncode == 0, f"{words}: {done.stdout[-3000:]}"
-    return done.stdout
 
 
 def older(world: "World") -> Path:
