@@ -13,7 +13,7 @@
 #include <stdio.h>
 
 #define START_DEADLINE_MS 10000
-#define CONTACT_MS 6000 /* until Kafka's first answer: it may be busy, or far away behind TLS and a login */
+#define CONTACT_MS 6000 /* until Kafka's first answer, which may be busy or far away, and the first tick */
 #define TAIL_QUIET 10   /* reads of 100 ms without a message */
 #define TAIL_FIRST 64   /* records read from the end in search of a tick; grows by 8 */
 
@@ -55,6 +55,11 @@ static int scan_tail(struct reader *r, struct search *s, struct search_channel *
 	return 0;
 }
 
+static bool stopping(const struct reader *r)
+{
+	return r->c.stopping && r->c.stopping(r->c.arg);
+}
+
 /* In pieces that a stop can wait for. */
 static int first_answer(struct reader *r, struct search *s, struct search_channel *ch, struct err *err)
 {
@@ -62,8 +67,7 @@ static int first_answer(struct reader *r, struct search *s, struct search_channe
 
 	do {
 		rc = r->c.source->bounds(r->source, ch->name, BOUNDS_TIMEOUT_MS, &ch->first, &ch->end, err);
-	} while (rc == -ERR_SOURCE_LOST && r->clock_ms() < s->contact &&
-		 !(r->c.stopping && r->c.stopping(r->c.arg)));
+	} while (rc == -ERR_SOURCE_LOST && r->clock_ms() < s->contact && !stopping(r));
 	return rc;
 }
 
@@ -99,6 +103,24 @@ struct search_channel *search_channel(struct search *s, const char *name)
 	return &s->channel[s->count++];
 }
 
+/*
+ * A log without a tick (everything was removed just now) does not tell the source's time, and collections
+ * that exist would be taken for ones to come. A source that lives writes five ticks a second.
+ */
+static int await_tick(struct reader *r, struct search *s, struct err *err)
+{
+	if (r->clock_ms() >= s->contact || stopping(r))
+		return err_set(
+			err, ERR_SOURCE_WAIT,
+			"the source's log holds no tick (pchannel %s and %zu more) and none came, so its "
+			"time is not known: is its Milvus running, and is its common.ttMsgEnabled true?",
+			s->channel[0].name, s->count - 1);
+	r->c.source->read(r->source, r->batch, READ_BATCH, 50, NULL); /* nothing is assigned: waits */
+	for (size_t i = 0; i < s->count; i++)
+		s->channel[i].seen = false;
+	return 0;
+}
+
 /* The source's time, over all pchannels that collections need; repeats until no new one turns up. */
 static int find_now(struct reader *r, struct search *s, cdc_ts *ret, struct err *err)
 {
@@ -131,6 +153,11 @@ static int find_now(struct reader *r, struct search *s, cdc_ts *ret, struct err 
 				return rc;
 			if (s->channel[i].tick > now)
 				now = s->channel[i].tick;
+		}
+		if (s->count && now == 1) {
+			if ((rc = await_tick(r, s, err)) < 0)
+				return rc;
+			continue;
 		}
 		if (s->count == before && catalog_fenced(r->catalog) >= now)
 			break;

@@ -103,6 +103,52 @@ TEST(R3_a_source_that_answers_late_is_waited_for_a_while)
 	}
 }
 
+static int looks; /* at whether to stop: the start does so while it waits */
+static bool tick_at_the_third_look(void *arg)
+{
+	if (++looks == 3)
+		rig_tick_all(arg, T(400));
+	return false;
+}
+
+TEST(R3_a_start_in_a_log_without_a_tick_waits_for_one_and_does_not_take_what_exists_for_new)
+{
+	struct start earliest = {.all = {.kind = START_EARLIEST}};
+	const struct start *starts[] = {NULL, &earliest};
+
+	for (int i = 0; i < 2; i++) {
+		struct rig *g = rig_new();
+
+		rig_tick_all(g, T(-600));
+		rig_create(g, 100, "a", T(-500), "dml_0", "dml_1");
+		rig_insert(g, 100, 0, T(-100));
+		rig_tick_all(g, T(0));
+		broker_trim(g->broker, "dml_0", broker_topic(g->broker, "dml_0")->count);
+		broker_trim(g->broker, "dml_1", broker_topic(g->broker, "dml_1")->count);
+		g->start = starts[i];
+		rig_open(g);
+		CHECK_INT(rig_try_start(g), -ERR_SOURCE_WAIT);
+		CHECKF(strstr(g->err.text, "dml_0 and 1 more") &&
+			       strstr(g->err.text, "is its Milvus running"),
+		       "%s", g->err.text);
+		looks = 0;
+		g->r->c.stopping = tick_at_the_third_look;
+		g->r->c.arg = g;
+		if (starts[i]) {
+			CHECK_INT(rig_try_start(g), -ERR_POSITION_GONE);
+		} else {
+			CHECKF(rig_try_start(g) == 0, "%s", g->err.text);
+			CHECK_INT(g->r->prev, T(400));
+			rig_journal_is(g, 0, "create collection a@-500");
+			rig_insert(g, 100, 0, T(500));
+			rig_tick_all(g, T(600));
+			rig_run(g, T(600));
+			rig_journal_is(g, T(400), "insert a@500");
+		}
+		rig_done(g);
+	}
+}
+
 TEST(R3_a_collection_being_created_at_the_start_is_waited_for)
 {
 	struct rig *g = rig_new();
