@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The faults on the real stack, whose variables are in the environment (stack.sh env); STACK is its number.
 
-    chaos.py FOLDER --part PART... [--seed N] [--minutes M] [--kills K] [--results FILE] [--program PATH]
+    chaos.py FOLDER --part PART... [--seed N] [--minutes M] [--kills K] [--backlog N] [--results FILE]
+             [--program PATH]
     chaos.py FOLDER --short                      a little of each part, with a fixed list of seeds
     chaos.py --report DOCUMENT FILE...           the table of what was tried
 
@@ -11,6 +12,7 @@ PART: random   SIGKILL, SIGTERM, pause, frozen and killed servers, at random mom
       outages  target, Kafka and etcd killed, frozen, refusing, compacted, restored; how soon all goes on
       refusals the target refuses rows or loses answers, in its own words, by a proxy in front of it
       network  cut, delayed, lossy, slow, half-open, in a network namespace (root only); the clock jumps
+      backlog  the target is away while BACKLOG rows arrive (not in the short form: the end-to-end tests have one)
 
 Which door is tried follows from TARGET_TT. points needs a program made with VARIANT=test. After each round every
 value of every row is compared. The first difference ends the run; FOLDER keeps the data directory and the log.
@@ -27,7 +29,8 @@ from cdc import ROOT  # noqa: E402
 from tally import Tally, report  # noqa: E402
 from victim import MODE, Client, Victim  # noqa: E402
 
-PARTS = ("random", "points", "outages", "refusals", "network")
+PARTS = ("random", "points", "outages", "refusals", "network")  # each has a short form
+LONG = ("backlog",)
 
 
 def run_part(part: str, cdc: Victim, tally: Tally, args: argparse.Namespace) -> bool:
@@ -47,6 +50,10 @@ def run_part(part: str, cdc: Victim, tally: Tally, args: argparse.Namespace) -> 
         import refusals
 
         return refusals.run(cdc, tally, args.seed, args.short, args.only)
+    if part == "backlog":
+        import backlog
+
+        return backlog.run(cdc, tally, args.backlog)
     import network
 
     return network.run(cdc, tally, args.seed, args.short, args.only)
@@ -73,10 +80,11 @@ def one(part: str, args: argparse.Namespace) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path)
-    parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--part", nargs="+", choices=PARTS + LONG, default=PARTS)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=5, help="of random")
     parser.add_argument("--kills", type=int, default=0, help="of random, at least")
+    parser.add_argument("--backlog", type=int, default=2_000_000, help="rows of backlog")
     parser.add_argument("--times", type=int, nargs="+", default=(1, 2, 5), help="of points")
     parser.add_argument("--only", nargs="+", help="these points, or faults whose name has one of these in it")
     parser.add_argument("--results", type=Path)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # make chaos MINUTES=N: every fault on real servers, through both doors, and docs/reliability.md made from what came of
-# it. N: of random faults, in all; the other parts take as long as they take (about 50 minutes). SEED: of the choices.
+# it. N: of random faults, in all; the other parts take as long as they take (about an hour). SEED: of the choices.
 # Takes a stack of its own (STACK, 9), which is removed first and afterwards. Needs root, for the network namespace.
 set -u
 cd "$(dirname "$0")/../.."
@@ -19,7 +19,7 @@ for plain in false true; do
 	TARGET_TT=$plain tests/stack/stack.sh up || exit 1
 	eval "$(tests/stack/stack.sh env)"
 	export SOURCE_ETCD TARGET_ETCD KAFKA SOURCE_URI TARGET_URI SOURCE_ROOT PY CDC_ADDRESS RUN_DIR
-	for part in random points outages refusals network; do
+	for part in random points outages refusals network backlog; do
 		TARGET_TT=$plain "$PY" tests/crash/chaos.py "$work" --part $part --seed "$seed" --kills 120 \
 			--minutes "$(awk "BEGIN { print $minutes / 2 }")" --results "$results" || failed=1
 	done
