@@ -13,8 +13,8 @@ build="gcc clang clang-format libclang-rt-14-dev make pkg-config sqlite3 protobu
 	libsystemd-dev libssl-dev libprotobuf-c-dev libyaml-dev"
 run="etcd-server etcd-client kcat curl iproute2 ca-certificates jq maven python3-venv xz-utils"
 # the Debian package, and the container that it is tried in (tests/system)
-package="dpkg-dev debhelper fakeroot po-debconf bash-completion lintian debootstrap systemd-container
-	util-linux"
+package="dpkg-dev debhelper fakeroot po-debconf bash-completion lintian autopkgtest debootstrap
+	systemd-container util-linux"
 
 case "${1-}" in
 build) wanted=$build ;;

@@ -28,7 +28,7 @@ class World:
         self.folder = folder
         self.deb = Path(os.environ["DEB"]).resolve()
         self.program_test = Path(os.environ["PROGRAM_TEST"]).resolve()
-        for left in ("root", "tree", "older", "etcd", "certificates", "again"):  # by a run before, perhaps a killed one
+        for left in ("root", "tree", "older", "etcd", "certificates", "again", "source", "broken", "tried"):  # by a run before, perhaps a killed one
             shutil.rmtree(folder / left, ignore_errors=True)
         Rows.forget()
         self.machine = Machine(os.environ["ROOT_CACHED"], folder)
