@@ -21,6 +21,7 @@ value of every row is compared. The first difference ends the run; FOLDER keeps 
 import argparse
 import signal
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e/lib"))
@@ -65,7 +66,7 @@ def one(part: str, args: argparse.Namespace) -> bool:
         sys.exit(f"{folder} is that of an earlier run: name a new FOLDER")
     cdc = Victim(folder, args.program, "0s" if part == "points" else "7d")
     tally = Tally(MODE, args.results or args.folder / "results.jsonl")
-    equal = False
+    equal, began = False, time.monotonic()
     try:
         equal = run_part(part, cdc, tally, args)
     finally:
@@ -73,7 +74,8 @@ def one(part: str, args: argparse.Namespace) -> bool:
         tally.save(part=part, seed=args.seed)
         if cdc.process:
             cdc.end(signal.SIGKILL)
-    print(f"{part}, {MODE}: {'all equal' if equal else f'DIFFERENT, see {folder}'}", flush=True)
+    verdict = "all equal" if equal else f"DIFFERENT, see {folder}"
+    print(f"{part}, {MODE}: {verdict}, {time.monotonic() - began:.0f} s", flush=True)
     return equal
 
 
