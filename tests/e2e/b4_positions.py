@@ -106,7 +106,7 @@ def test_earliest_copies_all_that_was_ever_written_also_below_ticks_of_a_task_th
     equal(["b4_early"])
     arrive("b4_now", set(range(100, 150)))
     # R21: below a tick that somebody sent before, a row would be lost with the target's next release
-    with contextlib.closing(sqlite3.connect(f"file:{cdc.folder}/data/tasks/{task}/apply.db?mode=ro", uri=True)) as db:
+    with contextlib.closing(sqlite3.connect(f"file:{cdc.data}/tasks/{task}/apply.db?mode=ro", uri=True)) as db:
         bound, out = db.execute("SELECT tick_bound >> 18, applied_out >> 18 FROM mark").fetchone()
     assert bound >= before and out >= before, f"{bound} and {out}, made at {before}"
     shown = cdc.get(task)["collection_infos"]

@@ -48,7 +48,7 @@ def warnings(cdc: Cdc) -> list[str]:
 
 
 def told(cdc: Cdc, text: str) -> int:
-    return cdc.log.read_text().count(text)
+    return cdc.said().count(text)
 
 
 def test_users_and_roles_that_exist_at_the_start_arrive(cdc: Cdc) -> None:
@@ -106,7 +106,7 @@ def test_a_changed_password_is_told_by_name_once(cdc: Cdc) -> None:
     assert other is connections._fetch_handler("b5_source")
     until(lambda: any("user 'b5_alice'" in w for w in warnings(cdc)), 30, "the warning is shown")
     assert told(cdc, "user 'b5_alice': the password was changed") == 1
-    assert PASSWORD not in cdc.log.read_text() and "$2a$" not in cdc.log.read_text()
+    assert PASSWORD not in cdc.said() and "$2a$" not in cdc.said()
     cdc.end()
     cdc.start()
     assert any("user 'b5_alice'" in w for w in warnings(cdc)), "and after a restart, too"

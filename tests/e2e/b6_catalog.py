@@ -48,7 +48,7 @@ def insert(name: str, first: int, n: int) -> None:
 def journaled(cdc: Cdc, kind: int) -> list[tuple[int, str]]:
     """IDs and names of the journal's entries of one kind, in order."""
     found = []
-    for path in sorted((cdc.folder / "data").glob(f"**/{task}/**/journal/*.db")):
+    for path in sorted(cdc.data.glob(f"**/{task}/**/journal/*.db")):
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as file:
             found += file.execute(
                 "SELECT collection_id, collection FROM entry WHERE kind = ? ORDER BY seq", (kind,)

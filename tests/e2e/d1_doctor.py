@@ -15,13 +15,13 @@ NAME = "d1_doctor"
 held: dict[str, str] = {}
 
 
-def run(cdc: Cdc, *words: str) -> tuple[int, str]:
-    done = subprocess.run([cdc.program, *words], capture_output=True, text=True, timeout=90)
+def run(cdc: Cdc, *words: str | Path) -> tuple[int, str]:
+    done = cdc.run(*words)
     return done.returncode, done.stdout + done.stderr
 
 
 def doctor(cdc: Cdc, config: Path | None = None) -> tuple[int, list[str]]:
-    code, text = run(cdc, "doctor", "--config", str(config or cdc.config))
+    code, text = run(cdc, "doctor", "--config", config or cdc.config)
     return code, text.splitlines()
 
 
@@ -65,7 +65,7 @@ def test_all_is_well_while_the_service_runs(cdc: Cdc) -> None:
     task = the_task(cdc)
     code, lines = doctor(cdc)
     assert code == 0 and not failed(lines), lines
-    assert cdc.process and f"in use by the service (process {cdc.process.pid})" in line(lines, "data directory")
+    assert f"in use by the service (process {cdc.seen_pid()})" in line(lines, "data directory")
     for what, found in {
         "SQLite": "thread-safe",
         "disk speed": "a synced write takes",
@@ -90,13 +90,13 @@ def test_the_files_are_as_before(cdc: Cdc) -> None:
     """A directory whose service was killed: logs and indexes of SQLite lie about, and stay as they are."""
     the_task(cdc)
     cdc.end(signal.SIGKILL)
-    data = cdc.folder / "data"
+    data = cdc.data
     files = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in data.rglob("*") if p.is_file()}
     assert any(p.name.endswith("-wal") and c for p, (_, c) in files.items()), "a log is there"
     code, lines = doctor(cdc)
     assert code == 0, lines
     assert "the service is not running" in line(lines, "data directory")
-    assert "task" in run(cdc, "journal", str(data))[1]
+    assert "task" in run(cdc, "journal", data)[1]
     after = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in data.rglob("*") if p.is_file()}
     assert after == files, {p for p in after.keys() | files.keys() if after.get(p) != files.get(p)}
     cdc.start()
@@ -104,7 +104,7 @@ def test_the_files_are_as_before(cdc: Cdc) -> None:
 
 def test_journal_tells_what_is_not_on_the_target(cdc: Cdc) -> None:
     task = the_task(cdc)
-    data = str(cdc.folder / "data")
+    data = cdc.data
     until(lambda: run(cdc, "journal", "--pending", data) == (0, ""), 10, "nothing is pending")
     cdc.pause(task)
     Collection(NAME).insert([list(range(100, 140)), [[0.5, 1.0]] * 40])
@@ -113,22 +113,22 @@ def test_journal_tells_what_is_not_on_the_target(cdc: Cdc) -> None:
     code, text = run(cdc, "journal", "--pending", data)
     assert code == 1 and f"{task}: " in text and "(40 rows) not on the target" in text, (code, text)
     assert len(text.splitlines()) == 1
-    code, text = run(cdc, "journal", "--config", str(cdc.config))
+    code, text = run(cdc, "journal", "--config", cdc.config)
     assert code == 0 and f"task {task}" in text and " 40 rows" in text and "on hold      0" in text, text
-    code, text = run(cdc, "journal", f"{data}/tasks/{task}", "--tail", "2")
+    code, text = run(cdc, "journal", data / "tasks" / task, "--tail", "2")
     assert code == 0 and len(text.splitlines()) == 2 and f"|insert|default.{NAME}|" in text, text
     copy = cdc.folder / "copy"
-    shutil.copytree(f"{data}/tasks", copy / "tasks", ignore=shutil.ignore_patterns("*-shm"))
-    code, text = run(cdc, "journal", "--pending", str(copy))
+    shutil.copytree(data / "tasks", copy / "tasks", ignore=shutil.ignore_patterns("*-shm"))
+    code, text = run(cdc, "journal", "--pending", copy)
     assert code == 1 and "(40 rows) not on the target" in text, "a copy without SQLite's indexes: " + text
     cdc.resume(task)
     until(lambda: run(cdc, "journal", "--pending", data) == (0, ""), 20, "all is applied")
-    assert run(cdc, "journal", str(cdc.folder / "nowhere"))[0] == 1
+    assert run(cdc, "journal", cdc.folder / "nowhere")[0] == 1
 
 
 def test_no_source(cdc: Cdc) -> None:
     config = cdc.folder / "none.yaml"
-    config.write_text(f"dataDir: {cdc.folder / 'data'}\n")
+    config.write_text(f"dataDir: {cdc.seen(cdc.data)}\n")
     code, lines = doctor(cdc, config)
     told = line(lines, "source")
     assert code == 1 and told.startswith("FAIL") and str(config) in told, lines
@@ -165,9 +165,9 @@ def test_expired_certificate(cdc: Cdc) -> None:
 
 def test_open_data_directory_is_a_warning(cdc: Cdc) -> None:
     the_task(cdc)
-    (cdc.folder / "data").chmod(0o755)
+    cdc.data.chmod(0o755)
     code, lines = doctor(cdc)
-    (cdc.folder / "data").chmod(0o700)
+    cdc.data.chmod(0o700)
     assert code == 0 and line(lines, "data directory").startswith("warn") and "chmod 700" in line(lines, "data directory")
 
 

@@ -35,7 +35,7 @@ def test_R16_damage_in_what_is_not_applied_is_read_again(cdc: Cdc) -> None:
     c.delete("id in [1, 2, 3]")
     until(lambda: cdc.progress(task)["journaled"] >= before + 20_103, 60, "all is captured")
     cdc.end()
-    journal = cdc.folder / "data" / "tasks" / task / "journal"
+    journal = cdc.data / "tasks" / task / "journal"
     newest = sorted(journal.glob("*.db"))[-1]
     flip(newest)
     cdc.start()
@@ -43,4 +43,4 @@ def test_R16_damage_in_what_is_not_applied_is_read_again(cdc: Cdc) -> None:
     until(lambda: (journal / "quarantine" / newest.name).exists(), 60, "the damaged file is put aside")
     assert "all equal" in compare(90)
     until(lambda: cdc.get(task)["health"]["status"] == "ok", 30, "health is ok again")
-    assert "quarantine" in cdc.log.read_text()
+    assert "quarantine" in cdc.said()

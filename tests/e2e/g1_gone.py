@@ -35,7 +35,7 @@ def fresh(cdc: Cdc, name: str) -> tuple[str, Collection]:
 
 def read_to(cdc: Cdc, task: str) -> tuple[str, int]:
     """The pchannel of its only shard, and where the journal reads on; the daemon is down."""
-    first, *rest = sorted((cdc.folder / "data" / "tasks" / task / "journal").glob("*.db"))
+    first, *rest = sorted((cdc.data / "tasks" / task / "journal").glob("*.db"))
     ask = "SELECT pchannel FROM entry WHERE rows > 0 LIMIT 1"
     for path in (first, *rest):
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:

@@ -79,7 +79,7 @@ def test_a_long_outage_of_the_target(cdc: Cdc) -> None:
     until(lambda: cdc.progress(task)["journaled"] >= ROWS, 120, "all is captured")
     until(lambda: cdc.progress(doomed)["journaled"] >= ROWS, 120, "by the other task, too")
     took = time.monotonic() - began
-    folder = cdc.folder / "data"
+    folder = cdc.data
     before = size(folder)
     print(f"# outage: {ROWS} rows in {took:.0f} s, the journals have {before >> 20} MiB, resident {memory.most:.0f} MiB")
     start = time.monotonic()

@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-from pathlib import Path
 from typing import Any
 
 from cdc import ROOT, Cdc, until
@@ -45,11 +44,12 @@ def test_collections_share_pchannels_and_one_has_them_all(cdc: Cdc) -> None:
 class Other:
     """The second stack, and a daemon that reads its source."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, cdc: Cdc) -> None:
+        self.cdc = cdc.another("channels")
+        folder = self.cdc.folder
         self.settings = os.environ | {"STACK": str(NUMBER), "CDC_STACK_DIR": str(folder / "stack")}
-        self.cdc = Cdc(folder)
         self.call("wipe")  # of an earlier run
-        shutil.rmtree(folder / "data", ignore_errors=True)
+        shutil.rmtree(self.cdc.data, ignore_errors=True)
         atexit.register(self.end)
         self.call("up", SOURCE_CHANNELS="16", TARGET_CHANNELS="4")
         out = self.call("env")
@@ -85,7 +85,7 @@ other: Other | None = None
 def the_other(cdc: Cdc) -> Other:
     global other
     if not other:
-        other = Other(cdc.folder / "channels")
+        other = Other(cdc)
     return other
 
 

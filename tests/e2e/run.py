@@ -13,6 +13,7 @@ So do u*.py, which want an ordinary target (a fresh stack brought up with TARGET
 
 import atexit
 import importlib.util
+import os
 import re
 import signal
 import sys
@@ -29,9 +30,18 @@ from clean import clean  # noqa: E402
 OTHER_STACKS = "su"
 
 
+def the_daemon(folder: Path) -> Cdc:
+    if os.environ.get("CDC_INSIDE") != "unit":
+        return Cdc(folder)
+    sys.path.append(str(HERE.parent / "system"))
+    from inside import installed
+
+    return installed(folder)
+
+
 def main() -> int:
     only = sys.argv[2:]
-    cdc = Cdc(Path(sys.argv[1]))
+    cdc = the_daemon(Path(sys.argv[1]))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing that was started is left
     atexit.register(lambda: cdc.process and cdc.end(signal.SIGKILL))
     count = failed = 0

@@ -6,9 +6,7 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
 import time
-from pathlib import Path
 
 from cdc import Cdc, stack, until
 from orders import Shape, equal, load, make, source, target
@@ -17,14 +15,13 @@ from pymilvus import Collection
 SHAPE = Shape(shards=2)
 
 
-class Second(Cdc):
-    """Another daemon beside the one of the run: its own folder and port, the same source."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        host, port = self.address.rsplit(":", 1)
-        self.address = f"{host}:{int(port) + 50}"
-        self.write_config()
+def beside(cdc: Cdc) -> Cdc:
+    """Another daemon: its own folder and port, the same source."""
+    second = cdc.another("second")
+    host, port = second.address.rsplit(":", 1)
+    second.address = f"{host}:{int(port) + 50}"
+    second.write_config()
+    return second
 
 
 def insert(c: Collection, first: int, count: int, word: str = "w") -> None:
@@ -50,7 +47,7 @@ def forget(cdc: Cdc, *names: str) -> None:
 
 def sent_up_to(cdc: Cdc, task: str) -> int:
     """The time that the last rows had when they were sent; unix ms."""
-    path = f"file:{cdc.folder}/data/tasks/{task}/apply.db?mode=ro"
+    path = f"file:{cdc.data}/tasks/{task}/apply.db?mode=ro"
     with contextlib.closing(sqlite3.connect(path, uri=True)) as db:
         return int(db.execute("SELECT applied_out >> 18 FROM mark").fetchone()[0])
 
@@ -66,11 +63,9 @@ def waits(cdc: Cdc, task: str) -> None:
 
 
 def test_R32_a_second_daemon_on_the_same_folder_ends_with_75(cdc: Cdc) -> None:
-    second = subprocess.run(
-        [cdc.program, "--config", str(cdc.config)], capture_output=True, text=True, timeout=20
-    )
+    second = cdc.run("--config", cdc.config)
     assert second.returncode == 75, second
-    assert "another" in second.stderr and str(cdc.folder / "data") in second.stderr, second.stderr
+    assert "another" in second.stderr and cdc.seen(cdc.data) in second.stderr, second.stderr
 
 
 def test_R32_two_daemons_towards_one_target(cdc: Cdc) -> None:
@@ -80,7 +75,7 @@ def test_R32_two_daemons_towards_one_target(cdc: Cdc) -> None:
     task_a = cdc.create(["w1_a"])
     insert(a, 0, 1000)
     equal(["w1_a"])
-    second = Second(cdc.folder / "second")
+    second = beside(cdc)
     second.start()
     try:
         no_tasks(second)
@@ -115,7 +110,7 @@ def test_R32_two_daemons_towards_one_target(cdc: Cdc) -> None:
         until(lambda: health(cdc, task_a).startswith("ok"), 10, "a clean stop lets the first one on at once")
         print(f"# after a clean stop the other went on in {time.monotonic() - left:.1f} s")
         equal(["w1_a"])
-        assert "asking" not in cdc.log.read_text() + second.log.read_text()
+        assert "asking" not in cdc.said() + second.said()
         # and the other way round: a delete of its last task gives a target up, too
         second.start()
         waits(second, task_b)
@@ -136,13 +131,13 @@ def test_R32_a_restarted_daemon_takes_over_from_itself_at_once(cdc: Cdc) -> None
     cdc.create(["w1_again"])
     insert(a, 0, 500)
     equal(["w1_again"])
-    before = len(cdc.log.read_text())
+    before = len(cdc.said())
     for i in range(3):
         cdc.end(signal.SIGKILL)
         insert(a, 1000 * (i + 1), 500)
         cdc.start()
         equal(["w1_again"], 15)  # the key of the one that was killed lives 20 s
-    assert "another milvus-cdc" not in cdc.log.read_text()[before:]
+    assert "another milvus-cdc" not in cdc.said()[before:]
     forget(cdc, "w1_again")
 
 

@@ -31,10 +31,14 @@ def run(*words: str | Path) -> str:
 
 
 class Machine:
-    def __init__(self, cached: str, folder: Path) -> None:
+    def __init__(self, cached: str, folder: Path, *shared: Path) -> None:
+        """shared: folders of the host that have the same name inside."""
         self.root = folder / "root"
         self.log = folder / "console.log"
+        self.shared = shared
         subprocess.run(["cp", "-a", "--reflink=auto", cached, str(self.root)], check=True)
+        # as the installer of Debian writes it; debootstrap does not
+        self.write("/etc/hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")
         self.nspawn: subprocess.Popen[bytes] | None = None
         self.pid = 0
 
@@ -43,6 +47,7 @@ class Machine:
         spawn = (
             "mount -t tmpfs tmpfs /run; exec systemd-nspawn -q -D " + shlex.quote(str(self.root))
             + f" --machine={name} --register=no --keep-unit -b --console=pipe"
+            + "".join(" " + shlex.quote(f"--bind={path}") for path in self.shared)
         )
         self.nspawn = subprocess.Popen(
             ["unshare", "-m", "--propagation", "private", "sh", "-c", spawn],

@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, Protocol
 
 ROOT = Path(__file__).resolve().parents[3]
 LIB = Path(__file__).resolve().parent
@@ -42,16 +42,35 @@ def stack(*words: str) -> None:
     subprocess.run([str(ROOT / "tests/stack/stack.sh"), *words], check=True, stdout=subprocess.DEVNULL)
 
 
-class Cdc:
-    """One data directory and at most one process on it."""
+class Process(Protocol):
+    """What is asked of the daemon's process: a child of ours, or the main process of a unit."""
 
-    def __init__(self, folder: Path, program: str | None = None) -> None:
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> Any: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, sig: int) -> None: ...
+
+
+class Cdc:
+    """One data directory and at most one process on it: a plain one here, a unit in tests/system/inside.py."""
+
+    def __init__(
+        self, folder: Path, program: str | None = None, config: Path | None = None, data: Path | None = None
+    ) -> None:
         self.folder = folder
         self.program = program or os.environ.get("PROGRAM", str(ROOT / "build/release/milvus-cdc"))
         self.address = os.environ["CDC_ADDRESS"]
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        self.config = folder / "cdc.yaml"
+        self.config = config or folder / "cdc.yaml"
+        self.data = data or folder / "data"
         self.log = folder / "cdc.log"
         self.write_config()
 
@@ -59,7 +78,7 @@ class Cdc:
         root = os.environ["SOURCE_ROOT"]
         self.config.write_text(
             f"address: {self.address}\n"
-            f"dataDir: {self.folder / 'data'}\n"
+            f"dataDir: {self.seen(self.data)}\n"
             "sourceConfig:\n"
             "  etcd:\n"
             f"    address: [\"{os.environ['SOURCE_ETCD']}\"]\n"
@@ -69,13 +88,18 @@ class Cdc:
             f"  replicateChan: {root}-replicate-msg\n" + extra
         )
 
-    def start(self) -> None:
+    def nobody_answers(self) -> None:
         try:
             self.http("GET", "/healthz")
         except OSError:
-            pass
-        else:
-            raise RuntimeError(f"something else answers on {self.address}: a daemon that an earlier run left?")
+            return
+        raise RuntimeError(f"something else answers on {self.address}: a daemon that an earlier run left?")
+
+    def answers(self) -> None:
+        until(lambda: self.http("GET", "/healthz")[0] in (200, 503), 20, "milvus-cdc answers: " + self.tail())
+
+    def start(self) -> None:
+        self.nobody_answers()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [self.program, "--config", str(self.config)],
@@ -84,7 +108,7 @@ class Cdc:
                 stderr=log,
                 start_new_session=True,
             )
-        until(lambda: self.http("GET", "/healthz")[0] in (200, 503), 20, "milvus-cdc answers: " + self.tail())
+        self.answers()
 
     def end(self, sig: int = signal.SIGTERM) -> float:
         """Seconds until the process was gone."""
@@ -95,8 +119,45 @@ class Cdc:
         self.process = None
         return time.monotonic() - start
 
+    def said(self) -> str:
+        """All that it has logged."""
+        return self.log.read_text() if self.log.exists() else ""
+
     def tail(self) -> str:
-        return "".join(self.log.read_text().splitlines(True)[-5:]) if self.log.exists() else ""
+        return "".join(self.said().splitlines(True)[-5:])
+
+    # where it runs need not be where the tests run
+
+    def another(self, name: str) -> "Cdc":
+        """One more daemon of the same kind, with a folder of its own; an address of its own is up to the caller."""
+        return Cdc(self.folder / name, self.program)
+
+    def seen(self, path: Path) -> str:
+        """What the daemon calls a file."""
+        return str(path)
+
+    def seen_pid(self) -> int:
+        """What the daemon calls itself."""
+        assert self.process
+        return self.process.pid
+
+    def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        """The program with these arguments, beside the daemon."""
+        return subprocess.run([self.program, *words], capture_output=True, text=True, timeout=90)
+
+    def mounted(self) -> Path:
+        """The data directory, also when something is mounted on it where the daemon runs."""
+        return self.data
+
+    def refuses(self) -> str:
+        """What it says when it does not start."""
+        start = self.run("--config", self.config)
+        assert start.returncode, start
+        return start.stderr
+
+    def shell(self, command: str) -> None:
+        """As root, where the daemon runs."""
+        subprocess.run(["sh", "-ec", command], check=True, stdout=subprocess.DEVNULL)
 
     def http(self, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, str], str]:
         request = urllib.request.Request(f"http://{self.address}{path}", data=body, method=method)
