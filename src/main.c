@@ -61,10 +61,12 @@ static int exit_code(int code)
 	return code == ERR_LOCKED ? EXIT_LOCKED : 1;
 }
 
-/* The nearest that the system has, for systemctl status. */
-static int system_error(int code)
+/* For systemctl status: what the system said, else the nearest that it has. */
+static int system_error(const struct err *err)
 {
-	switch (code) {
+	if (err->system)
+		return err->system;
+	switch (err->code) {
 	case ERR_CONFIG:
 		return EINVAL;
 	case ERR_LOCKED:
@@ -120,7 +122,7 @@ static int run(const char *file)
 	if (rc == 0)
 		return 0;
 	log_event(NOT_STARTED, "%s", err.text);
-	sd_notifyf(0, "STATUS=%s\nERRNO=%d", err.text, system_error(-rc));
+	sd_notifyf(0, "STATUS=%s\nERRNO=%d", err.text, system_error(&err));
 	return exit_code(-rc);
 }
 

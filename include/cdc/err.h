@@ -64,6 +64,7 @@ struct err {
 	int code;           /* ERR_*, positive; 0 when unset */
 	char text[1024];    /* a sentence for the operator; never a secret */
 	char pchannel[256]; /* "": about no single one; a field of the log line, not part of the text */
+	int system; /* errno of the call that failed; 0: none did, or it tells no more than the code */
 };
 
 /* Fill *err (which may be NULL) and return -code. */
@@ -72,6 +73,8 @@ int err_set(struct err *err, int code, const char *fmt, ...) __attribute__((form
 int err_prefix(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* If rc is an error: *err is about this pchannel, until the next err_set(). Returns rc. */
 int err_about(int rc, struct err *err, const char *pchannel);
+/* The same with the errno that it comes of, which the service manager is told. */
+int err_system(int rc, struct err *err, int number);
 
 /* All take the positive code; unknown codes count as INTERNAL. */
 enum err_policy err_policy(int code);

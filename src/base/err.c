@@ -23,6 +23,7 @@ int err_set(struct err *err, int code, const char *fmt, ...)
 	if (err) {
 		err->code = code;
 		err->pchannel[0] = 0;
+		err->system = 0;
 		va_start(ap, fmt);
 		vsnprintf(err->text, sizeof(err->text), fmt, ap);
 		va_end(ap);
@@ -50,6 +51,13 @@ int err_about(int rc, struct err *err, const char *pchannel)
 {
 	if (rc < 0 && err)
 		snprintf(err->pchannel, sizeof(err->pchannel), "%s", pchannel);
+	return rc;
+}
+
+int err_system(int rc, struct err *err, int number)
+{
+	if (rc < 0 && err)
+		err->system = number;
 	return rc;
 }
 

@@ -240,7 +240,9 @@ static int listen_on(const char *address, int *ret_port, struct err *err)
 	rc = errno;
 	freeaddrinfo(list);
 	if (fd < 0)
-		return err_set(err, ERR_STATE_IO, "address: cannot listen on %s: %s", address, strerror(rc));
+		return err_system(
+			err_set(err, ERR_STATE_IO, "address: cannot listen on %s: %s", address, strerror(rc)),
+			err, rc);
 	getsockname(fd, &bound.sa, &len);
 	*ret_port = ntohs(bound.sa.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
 	if (!is_loopback(&bound.sa))

@@ -19,7 +19,10 @@
 
 static int fail(const char *path, const char *what, struct err *err)
 {
-	return err_set(err, ERR_STATE_IO, "%s: %s: %s", path, what, strerror(errno));
+	int number = errno;
+
+	return err_system(err_set(err, ERR_STATE_IO, "%s: %s: %s", path, what, strerror(number)), err,
+			  number);
 }
 
 static int make_dir(const char *path, struct err *err)

@@ -61,7 +61,8 @@ void task_row_copy(struct task_row *ret, const struct task_row *r)
 
 static int fail(struct task_store *s, const char *what, struct err *err)
 {
-	return err_set(err, ERR_STATE_IO, "%s: %s: %s", s->path, what, sqlite3_errmsg(s->db));
+	return err_system(err_set(err, ERR_STATE_IO, "%s: %s: %s", s->path, what, sqlite3_errmsg(s->db)), err,
+			  sqlite3_system_errno(s->db));
 }
 
 static int run(struct task_store *s, const char *sql, const char *what, struct err *err)
@@ -93,7 +94,8 @@ static int make_private(const char *path, struct err *err)
 
 		if (fd >= 0)
 			close(fd);
-		return err_set(err, ERR_STATE_IO, "%s: cannot be opened: %s", path, strerror(e));
+		return err_system(err_set(err, ERR_STATE_IO, "%s: cannot be opened: %s", path, strerror(e)),
+				  err, e);
 	}
 	close(fd);
 	return 0;

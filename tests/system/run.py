@@ -20,6 +20,9 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "e2e/lib")]
 
 from machine import Machine, Rows, Service  # noqa: E402
 
+# by a run before, perhaps a killed one
+LEFT = ("root", "tree", "older", "etcd", "certificates", "again", "source", "broken", "tried", "notified")
+
 
 class World:
     """The container, the packages, and milvus-cdc in it."""
@@ -28,7 +31,7 @@ class World:
         self.folder = folder
         self.deb = Path(os.environ["DEB"]).resolve()
         self.program_test = Path(os.environ["PROGRAM_TEST"]).resolve()
-        for left in ("root", "tree", "older", "etcd", "certificates", "again", "source", "broken", "tried"):  # by a run before, perhaps a killed one
+        for left in LEFT:
             shutil.rmtree(folder / left, ignore_errors=True)
         Rows.forget()
         self.machine = Machine(os.environ["ROOT_CACHED"], folder)
