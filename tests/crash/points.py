@@ -147,7 +147,7 @@ class Points:
         for at in range(len(content) // 2, len(content), 997):
             content[at] ^= 0x5A
         file.write_bytes(content)
-        self.several(point, n, lambda: self.cdc.resume(self.cdc.task))
+        self.dies(point, n, lambda: self.cdc.resume(self.cdc.task))  # once: it is moved, then
         self.cdc.launch()
         self.cdc.answers()
         self.cdc.resume(self.cdc.task)
