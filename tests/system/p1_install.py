@@ -19,9 +19,7 @@ def test_lintian_finds_nothing_at_pedantic(world: "World") -> None:
 
 
 def test_the_program_is_hardened(world: "World") -> None:
-    tree = world.folder / "tree"
-    run("dpkg-deb", "-x", world.deb, tree)
-    program = tree / "usr/bin/milvus-cdc"
+    program = world.tree() / "usr/bin/milvus-cdc"
     dynamic = run("readelf", "-W", "-d", "-h", "-l", program)
     assert "DYN (Position-Independent Executable" in dynamic, "PIE"
     assert re.search(r"FLAGS_1.*NOW", dynamic) and "GNU_RELRO" in dynamic, "RELRO, bound at the start"

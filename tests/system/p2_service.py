@@ -38,8 +38,11 @@ def test_the_main_job_runs_inside_the_unit(world: "World") -> None:
     cdc.systemctl("restart")
     assert world.machine.show("ActiveState") == "active"
     task = cdc.the_task()
+    since = world.machine.sh("date +%s").strip()
     Load(rows=2_000, seed=61, seconds=4).wait()
     assert "all equal" in compare(60)
+    said = world.machine.journal("-u", "milvus-cdc", "--since", "@" + since)
+    assert len(said) < 20, f"{len(said)} lines for 2000 rows"
     until(lambda: cdc.line().startswith("1 task running; lag "), 15, "the status line: " + cdc.line())
     assert "; journal " in cdc.line()
     assert cdc.get(task)["health"]["status"] == "ok"
@@ -216,12 +219,16 @@ def test_the_password_of_Kafka_comes_from_a_credential(world: "World") -> None:
         subprocess.run([ROOT / "tests/stack/stack.sh", *words], env=settings, check=True, stdout=subprocess.DEVNULL)
 
     kafka("start", "kafka")
+    at = f"127.0.0.1:{21000 + 100 * number + 41}"
+    login = "securityProtocol: SASL_PLAINTEXT\nsaslMechanisms: PLAIN\nsaslUsername: cdc\nsaslPasswordFile: "
     try:
-        c.configure(
-            kafka_at=f"127.0.0.1:{21000 + 100 * number + 41}",
-            kafka="securityProtocol: SASL_PLAINTEXT\nsaslMechanisms: PLAIN\nsaslUsername: cdc\n"
-            "saslPasswordFile: kafka-password\n",
-        )
+        c.configure(kafka_at=at, kafka=login + "kafka-password\n")
         c.tried("kafka-password", files.kafka_password, "Kafka")
+        c.service.configure("/etc/milvus-cdc/doctor.yaml", kafka_at=at, kafka=login + "/root/kafka-password\n")
+        for password, told in (("wr0ng-4f1c", "FAIL  Kafka: "), (files.kafka_password, "ok    Kafka: answers at ")):
+            c.machine.write("/root/kafka-password", password + "\n")
+            lines = c.machine.sh("milvus-cdc doctor --config /etc/milvus-cdc/doctor.yaml", fail=False).splitlines()
+            assert [line for line in lines if line.startswith(told)], lines
+            assert password not in "\n".join(lines)
     finally:
         kafka("wipe")

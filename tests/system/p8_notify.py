@@ -28,9 +28,7 @@ class Notified:
     """A program with the socket, an empty configuration but for what is given, and a data directory of its own."""
 
     def __init__(self, world: "World", name: str, more: str = "") -> None:
-        self.program = world.folder / "tree/usr/bin/milvus-cdc"
-        if not self.program.exists():
-            run("dpkg-deb", "-x", world.deb, world.folder / "tree")
+        self.program = world.tree() / "usr/bin/milvus-cdc"
         self.folder = world.folder / "notified" / name
         self.folder.mkdir(parents=True)
         self.config, self.data = self.folder / "cdc.yaml", self.folder / "data"

@@ -18,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e/lib")]
 
-from machine import Machine, Rows, Service  # noqa: E402
+from machine import Machine, Rows, Service, run  # noqa: E402
 
 # by a run before, perhaps a killed one
 LEFT = ("root", "tree", "older", "etcd", "certificates", "again", "source", "broken", "tried", "notified")
@@ -36,6 +36,13 @@ class World:
         Rows.forget()
         self.machine = Machine(os.environ["ROOT_CACHED"], folder)
         self.cdc = Service(self.machine, folder / "cdc")
+
+    def tree(self) -> Path:
+        """The package's files."""
+        to = self.folder / "tree"
+        if not to.exists():
+            run("dpkg-deb", "-x", self.deb, to)
+        return to
 
 
 def main() -> int:
