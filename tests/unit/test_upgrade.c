@@ -142,6 +142,23 @@ TEST(the_data_directory_of_every_released_version_is_opened_and_migrated)
 	CHECK(n >= 1);
 }
 
+TEST(there_is_a_data_directory_of_every_version_before_the_one_in_the_making)
+{
+	FILE *f = fopen("CHANGELOG.md", "re");
+	char line[512], version[32], path[64];
+	int n = 0;
+
+	CHECK(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "## %31[0-9.]", version) == 1 && n++ > 0) { /* the newest stands first */
+			snprintf(path, sizeof(path), FIXTURES "/data-%s.tar.gz", version);
+			CHECKF(access(path, R_OK) == 0, "%s is missing: tests/fixtures/data.py makes it",
+			       path);
+		}
+	fclose(f);
+	CHECK(n >= 2);
+}
+
 TEST(a_control_db_of_a_newer_version_is_refused_and_nothing_is_touched)
 {
 	static char before[65536], after[65536];
