@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the doctor says of the queue, case by case, against a source that answers as the test wants; and of a
- * disk. Real servers give it most of the good lines and few of the bad ones. */
+/* What the doctor says of the queue, case by case, against a source that answers as the test wants; of a
+ * disk, and of who writes to a target. Real servers give it most of the good lines and few of the bad ones.
+ */
 #include "../../src/control/doctor_priv.h"
+#include "../../src/control/owner.h"
 
 #include <cdc/mem.h>
 #include <cdc/worker.h>
 
 #include <unistd.h>
 
+#include "../fake/etcd_process.h"
 #include "../t.h"
 
 #define HOUR (3600 * 1000LL)
@@ -99,6 +102,11 @@ const struct source_ops *source_select(const struct conf_source *c)
 
 	(void)c;
 	return &ops;
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+	wire_init();
 }
 
 /* A broker and a source that are well. */
@@ -312,6 +320,57 @@ TEST(a_disk_on_which_the_journals_may_not_find_room)
 	look(doctor_disk);
 	told("FAIL", "disk space", dir, "");
 	told("FAIL", "disk speed", dir, "(the service must be able to write there)");
+}
+
+TEST(who_is_noted_as_the_writer_of_a_target)
+{
+	AUTO(etcd_process_free) struct etcd_process *p = etcd_process_new(false);
+	char dir[] = "/tmp/cdc-doctor-owner-XXXXXX", *addresses[] = {NULL, NULL};
+	struct target_conf target = {.host = (char *)"127.0.0.1", .port = 1};
+	struct task_row task = {.id = (char *)"t1",
+				.target_key = (char *)"10.0.0.1:19530",
+				.mode = (char *)"",
+				.state = TASK_READY,
+				.target = &target};
+	AUTO_FREE char *key = NULL, *instance = NULL;
+	struct conf_etcd etcd;
+	FILE *f;
+
+	setup();
+	etcd_process_start(p);
+	CHECK(mkdtemp(dir));
+	addresses[0] = p->address;
+	etcd = conf->source.etcd;
+	conf->source.etcd.address = addresses;
+	free(conf->data_dir);
+	conf->data_dir = xstrdup(dir);
+	instance = xasprintf("%s/instance", dir);
+	CHECK((f = fopen(instance, "we")));
+	fputs("0123456789abcdef0123456789abcdef", f);
+	fclose(f);
+	key = owner_path(conf, "", task.target_key);
+	d.etcd = etcd_new(&conf->source.etcd, NULL, NULL);
+	d.etcd_ok = true;
+	d.tasks = &task;
+	d.task_count = 1;
+	look(doctor_tasks);
+	told("FAIL", "task t1, target", "127.0.0.1:1", "");
+	told("ok  ", "task t1, only writer", "nobody is noted", "");
+	etcd_process_put(p, key, "0123456789abcdef0123456789abcdef this machine");
+	look(doctor_tasks);
+	told("ok  ", "task t1, only writer", "it is ours", "");
+	etcd_process_put(p, key, "ffffffffffffffffffffffffffffffff milvus-cdc on cdc2");
+	look(doctor_tasks);
+	told("FAIL", "task t1, only writer",
+	     "another milvus-cdc writes to 10.0.0.1:19530: milvus-cdc on cdc2",
+	     "(stop it, or delete one of the two tasks)");
+	etcd_process_kill(p);
+	look(doctor_tasks);
+	told("warn", "task t1, only writer", "not known: ", "");
+	etcd_free(TAKE(d.etcd));
+	conf->source.etcd = etcd;
+	CHECK_INT(unlink(instance), 0);
+	CHECK_INT(rmdir(dir), 0);
 }
 
 TEST_MAIN()
