@@ -74,3 +74,9 @@ def test_the_manual_of_the_configuration_has_every_key_and_its_default(world: "W
         text = re.split(r"\n\s*\n", manual.partition(f"\n       {key}\n")[2])[0]
         assert not default or f"default: {default})" in text, (key, text)
         assert f"  {key} " in said(world, ""), key
+
+
+def test_wrong_arguments_end_with_64_and_the_usage(world: "World") -> None:
+    for words in ([], ["--nonsense"], ["nonsense"], ["doctor", "nonsense"], ["journal", "--nonsense"]):
+        done = subprocess.run([world.tree() / "usr/bin/milvus-cdc", *words], capture_output=True, text=True)
+        assert done.returncode == 64 and "Usage: milvus-cdc" in done.stderr and not done.stdout, (words, done)

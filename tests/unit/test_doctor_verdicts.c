@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the doctor says of the queue, case by case, against a source that answers as the test wants; of a
- * disk, and of who writes to a target. Real servers give it most of the good lines and few of the bad ones.
+ * disk, of SQLite, and of who writes to a target. Real servers give it most of the good lines and few of the
+ * bad ones.
  */
 #include "../../src/control/doctor_priv.h"
 #include "../../src/control/owner.h"
@@ -8,6 +9,9 @@
 #include <cdc/mem.h>
 #include <cdc/worker.h>
 
+#include <errno.h>
+#include <poll.h>
+#include <sqlite3.h>
 #include <unistd.h>
 
 #include "../fake/etcd_process.h"
@@ -25,6 +29,11 @@ static struct {
 	int64_t ahead_ms; /* the source's clock before ours */
 	uint64_t given;   /* ticks */
 } broker;
+
+static struct {
+	int version; /* of SQLite; 0: as it is */
+	bool slow, broken;
+} machine;
 
 static struct conf *conf;
 static struct doctor d;
@@ -88,7 +97,21 @@ static int fake_limits(struct source *s, const char *pchannel, int timeout_ms, s
 	return 0;
 }
 
-/* Instead of that of the library. */
+/* These and the one below instead of those of the libraries. */
+int sqlite3_libversion_number(void)
+{
+	return machine.version ? machine.version : SQLITE_VERSION_NUMBER;
+}
+
+int fdatasync(int fd)
+{
+	(void)fd;
+	if (machine.slow)
+		poll(NULL, 0, 60);
+	errno = EIO;
+	return machine.broken ? -1 : 0;
+}
+
 const struct source_ops *source_select(const struct conf_source *c)
 {
 	static const struct source_ops ops = {.name = "fake",
@@ -115,6 +138,7 @@ static void setup(void)
 	static const char *pchannels[] = {DML};
 
 	memset(&broker, 0, sizeof(broker));
+	memset(&machine, 0, sizeof(machine));
 	broker.first = 100;
 	broker.end = 200;
 	broker.limits = (struct source_limits){
@@ -320,6 +344,31 @@ TEST(a_disk_on_which_the_journals_may_not_find_room)
 	look(doctor_disk);
 	told("FAIL", "disk space", dir, "");
 	told("FAIL", "disk speed", dir, "(the service must be able to write there)");
+}
+
+TEST(a_disk_that_is_slow_or_broken_and_a_library_that_is_too_old)
+{
+	char dir[] = "/tmp/cdc-doctor-speed-XXXXXX";
+
+	setup();
+	CHECK(mkdtemp(dir));
+	free(conf->data_dir);
+	conf->data_dir = xstrdup(dir);
+	d.data_dir = true;
+	look(doctor_disk);
+	told("ok  ", "disk speed", "a synced write takes ", "");
+	machine.slow = true;
+	look(doctor_disk);
+	told("warn", "disk speed", "a synced write takes ", "(each change waits for a sync; move dataDir");
+	machine.broken = true;
+	look(doctor_disk);
+	told("FAIL", "disk speed", "Input/output error", "(the service must be able to write there)");
+	look(doctor_sqlite);
+	told("ok  ", "SQLite", "thread-safe, with write-ahead log", "");
+	machine.version = 3036000;
+	look(doctor_sqlite);
+	told("FAIL", "SQLite", "thread-safe", "(3.37 or newer is needed)");
+	CHECK_INT(rmdir(dir), 0);
 }
 
 TEST(who_is_noted_as_the_writer_of_a_target)
