@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # make check: the whole test command, from nothing on a fresh Debian 12. Installs what is missing, builds,
 # lints, runs unit, contract and fault tests (plain, under ASan+UBSan, under TSan), then two rows of tests on real
-# servers side by side, since most of both is waiting: end to end and faults on one stack; an ordinary target, secure
-# links and the package in a booted container on stacks of their own. Ends with "N passed, N failed"; what cannot run
-# counts as failed.
+# servers side by side, since most of both is waiting: end to end inside the installed package's unit and faults on one
+# stack; an ordinary target, secure links and the package in a booted container on stacks of their own. Ends with
+# "N passed, N failed"; what cannot run counts as failed.
 set -u
 cd "$(dirname "$0")/.."
 export T_COUNTS
@@ -49,9 +49,13 @@ for variant in test asan tsan; do
 	case $variant in # the next one is built while this one runs
 	test) programs asan & ;;
 	asan) programs tsan & ;;
+	tsan) packaging/deb.sh "$work/deb" >"$work/build-deb.log" 2>&1 & ;;
 	esac
 	if $built; then make -s VARIANT=$variant test; else count "the $variant build" false; fi
 done
+count "the package is built" wait $!
+cat "$work/build-deb.log"
+DEB=$(ls "$work"/deb/milvus-cdc_*.deb) && export DEB # of the two rows that install it
 
 vars() # of the running stack, into the environment
 {
@@ -105,8 +109,8 @@ count "two etcd, Kafka and two Milvus come up" tests/stack/stack.sh up
 vars
 make -s VARIANT=asan test-real
 (beside) >"$work/beside.log" 2>&1 &
-step "end to end"
-tap e2e "$PY" tests/e2e/run.py "$work/e2e"
+step "end to end, inside the unit"
+tap e2e env CDC_INSIDE=unit "$PY" tests/e2e/run.py "$work/e2e"
 step "faults on real servers"
 count "nothing is lost or doubled by a little of each fault" \
 	"$PY" tests/crash/chaos.py "$work/chaos" --short --program "$PWD/build/test/milvus-cdc"

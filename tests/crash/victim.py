@@ -151,9 +151,6 @@ class Victim(Cdc):
                 env=env,
             )
 
-    def answers(self) -> None:
-        until(lambda: self.http("GET", "/healthz")[0] in (200, 503), 20, "milvus-cdc answers: " + self.tail())
-
     def started(self) -> str:
         """Runs, with a task for everything."""
         self.launch()

@@ -3,6 +3,10 @@
 """Runs the end-to-end tests on the stack whose variables are in the environment (stack.sh env).
 
     run.py FOLDER [SUBSTRING...]
+    CDC_INSIDE=unit run.py FOLDER [SUBSTRING...]
+
+The daemon is build/release/milvus-cdc (or PROGRAM) as a plain process. With CDC_INSIDE=unit it is the installed
+package's hardened unit in a booted container: see tests/system/inside.py, also for what runs where. s*.py: only plain.
 
 Test files are [a-z][0-9]*.py in this folder, in order of name; tests are functions called test_*, in order of
 definition, and get the shared Cdc. Prints TAP; a failed test does not stop the run. FOLDER: work files. After each
@@ -31,8 +35,11 @@ OTHER_STACKS = "su"
 
 
 def the_daemon(folder: Path) -> Cdc:
-    if os.environ.get("CDC_INSIDE") != "unit":
+    kind = os.environ.get("CDC_INSIDE", "")
+    if not kind:
         return Cdc(folder)
+    if kind != "unit":
+        sys.exit(f"run.py: CDC_INSIDE is '{kind}', must be unit or not be set")
     sys.path.append(str(HERE.parent / "system"))
     from inside import installed
 
