@@ -97,6 +97,7 @@ class Loads:
 
     def mixed(self, rows: int, seed: int, seconds: float) -> Process:
         words = [str(LIB / "workload.py"), "--uri", SOURCE, "--rows", str(rows)]
+        words += ["--no-float16"] if MODE == "upsert" else []
         return self.add("mixed", [*words, "--seed", str(seed), "--seconds", str(seconds)])
 
     def further(self, prefix: str, rows: int, seed: int, seconds: float) -> Process:

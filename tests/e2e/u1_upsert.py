@@ -214,7 +214,7 @@ def test_R23_a_collection_that_was_dropped_on_the_target_is_held_the_others_go_o
 def test_SIGKILL_three_times_under_load(cdc: Cdc) -> None:
     task = the_task(cdc)
     start = cdc.progress(task)["journaled"]
-    load = Load(rows=9_000, seed=32, seconds=12)
+    load = Load(rows=9_000, seed=32, seconds=12, float16=False)
     for i in range(1, 4):
         goal = start + i * 2_500
         until(lambda: cdc.progress(task)["journaled"] >= goal or load.over(), 120, "progress")
@@ -233,7 +233,7 @@ def test_the_target_is_killed_and_started_again_under_load(cdc: Cdc) -> None:
     shop = connections.connect("target_shop", uri=TARGET, db_name="shop")  # noqa: F841
     connections._fetch_handler("target_shop").flush(utility.list_collections(using="target_shop"))
     stack("kill", "target")
-    load = Load(rows=8_000, seed=33, seconds=15)
+    load = Load(rows=8_000, seed=33, seconds=15, float16=False)
     until(lambda: cdc.get(task)["health"]["status"] == "retrying", 30, "health tells of it")
     until(load.over, 120, "all of it is in the journal")
     stack("start", "target")
@@ -245,7 +245,7 @@ def test_the_target_is_killed_and_started_again_under_load(cdc: Cdc) -> None:
 def test_the_target_is_frozen_for_15_s_under_load(cdc: Cdc) -> None:
     task = the_task(cdc)
     start = cdc.progress(task)["applied"]
-    load = Load(rows=8_000, seed=34, seconds=20)
+    load = Load(rows=8_000, seed=34, seconds=20, float16=False)
     until(lambda: cdc.progress(task)["applied"] >= start + 2_000 or load.over(), 120, "progress")
     stack("freeze", "target")
     frozen = time.monotonic()

@@ -225,12 +225,13 @@ def compare(timeout: float = 60, only: list[str] | None = None, pairs: dict[str,
 
 
 class Load:
-    """The mixed workload as a process beside the test."""
+    """The mixed workload as a process beside the test. float16: see workload.py."""
 
-    def __init__(self, rows: int, seed: int, seconds: float) -> None:
+    def __init__(self, rows: int, seed: int, seconds: float, float16: bool = True) -> None:
         self.process = subprocess.Popen(
             [sys.executable, str(LIB / "workload.py"), "--uri", SOURCE, "--rows", str(rows)]
-            + ["--seed", str(seed), "--seconds", str(seconds)],
+            + ["--seed", str(seed), "--seconds", str(seconds)]
+            + ([] if float16 else ["--no-float16"]),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

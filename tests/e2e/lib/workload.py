@@ -12,7 +12,10 @@ A 2.3.5 server takes float16 vectors through and through, though pymilvus 2.3.7 
 and cannot even describe a collection with one: Workload.halves() speaks to the server's stub.
 bfloat16 is half there (a collection can be created, index and insert are refused): not in here.
 
-    workload.py --uri URI [--rows N] [--seed N] [--seconds S]
+Its query node ends for good, though, when two inserts of them into one segment arrive within a tick:
+--no-float16 where an insert may be repeated, as after a crash of the replicator of an ordinary target.
+
+    workload.py --uri URI [--rows N] [--seed N] [--seconds S] [--no-float16]
 
 runs in the foreground and prints its progress; start it with & to have it in the background.
 """
@@ -265,10 +268,15 @@ class Workload:
     """One run. `ops` counts what was done; `stop` ends it early, between two operations."""
 
     def __init__(
-        self, uri: str, seed: int = 1, say: Callable[[str], None] = lambda line: None
+        self,
+        uri: str,
+        seed: int = 1,
+        say: Callable[[str], None] = lambda line: None,
+        float16: bool = True,
     ) -> None:
         self.rnd = random.Random(seed)
         self.say = say
+        self.half_rows = HALVES if float16 else 0
         self.stop = threading.Event()
         self.tables = tables()
         self.ops = {"insert": 0, "upsert": 0, "delete": 0}
@@ -281,7 +289,8 @@ class Workload:
         self.drop()
         for table in self.tables:
             self.create_table(table)
-        self.halves()
+        if self.half_rows:
+            self.halves()
         for table in self.tables:  # they load side by side
             if table.loaded:
                 utility.wait_for_loading_complete(table.name, using=table.database)
@@ -442,7 +451,7 @@ class Workload:
         the number of rows there are."""
         goals = [rows * table.share // 100 for table in self.tables]
         scratch_dims = [2, 4, 16]
-        goals[0] += rows - sum(goals) - scratch_dims[-1] - HALVES
+        goals[0] += rows - sum(goals) - scratch_dims[-1] - self.half_rows
         steps = [
             (0.1, lambda: self.scratch(scratch_dims[0])),
             (0.3, self.add_partition),
@@ -477,7 +486,7 @@ class Workload:
 
     def check(self) -> int:
         """Counts all rows on the server; raises if a table has not what it was given."""
-        total = count("halves", "default")
+        total = count("halves", "default") if self.half_rows else 0
         if utility.has_collection("scratch"):
             utility.wait_for_loading_complete("scratch")
             total += count("scratch", "default")
@@ -525,10 +534,13 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=25_000, help="at the end (25000)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=0, help="spread the work over that time")
+    parser.add_argument("--no-float16", action="store_true", help="without float16 vectors")
     args = parser.parse_args()
     if args.rows < 200:
         parser.error("--rows: at least 200")
-    workload = Workload(args.uri, args.seed, lambda line: print(line, flush=True))
+    workload = Workload(
+        args.uri, args.seed, lambda line: print(line, flush=True), not args.no_float16
+    )
     workload.create()
     rows = workload.run(args.rows, args.seconds)
     print(f"{rows:,} rows; " + ", ".join(f"{n:,} {op}s" for op, n in workload.ops.items()))
