@@ -118,6 +118,7 @@ def test_journal_tells_what_is_not_on_the_target(cdc: Cdc) -> None:
     code, text = run(cdc, "journal", data / "tasks" / task, "--tail", "2")
     assert code == 0 and len(text.splitlines()) == 2 and f"|insert|default.{NAME}|" in text, text
     copy = cdc.folder / "copy"
+    shutil.rmtree(copy, ignore_errors=True)  # of an earlier run
     shutil.copytree(data / "tasks", copy / "tasks", ignore=shutil.ignore_patterns("*-shm"))
     code, text = run(cdc, "journal", "--pending", copy)
     assert code == 1 and "(40 rows) not on the target" in text, "a copy without SQLite's indexes: " + text

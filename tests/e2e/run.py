@@ -48,8 +48,8 @@ def the_daemon(folder: Path) -> Cdc:
 
 def main() -> int:
     only = sys.argv[2:]
-    cdc = the_daemon(Path(sys.argv[1]))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing that was started is left
+    cdc = the_daemon(Path(sys.argv[1]))
     atexit.register(lambda: cdc.process and cdc.end(signal.SIGKILL))
     count = failed = 0
     asked = {o[0] for o in only if re.match(f"[{OTHER_STACKS}]\\d", o)} or {""}

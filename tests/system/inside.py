@@ -5,7 +5,8 @@ tests/e2e/run.py takes this one instead of a plain process when CDC_INSIDE=unit 
 booted, the package is installed there by apt, and the daemon is milvus-cdc.service; a second one that a test
 starts is an instance of milvus-cdc@.service. Nothing of the units is changed but Restart=no: the tests kill the
 daemon and start it themselves. What a test runs beside it (doctor, journal, a second daemon on the same
-directory) runs in the container as root, as an operator's would.
+directory) runs in the container as root, as an operator's would. Servers, workloads and the comparer stay outside;
+so do, as a plain process, the daemons of s*.py (their files are not the unit's) and of tests/crash.
 
 DEB names a package that is there already; without it one is built. Needs root and `deps.sh all`.
 """
