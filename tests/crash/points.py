@@ -21,6 +21,7 @@ START = {"flow_store", "flow_opened"}  # each start passes them once
 FAT = {"journal_built", "journal_renamed", "journal_sealing", "journal_removed"}
 FLAT = {"index_type": "FLAT", "metric_type": "L2", "params": {}}
 BATCH = 500
+BEHIND = 10_000  # rows that may wait for the target
 MORE = 2  # further deaths at once, at the first passing
 
 
@@ -92,13 +93,19 @@ class Points:
                 self.loads.model(self.client, self.seed, 30)
 
     def fat(self) -> None:
-        """A megabyte at a time, so that segments come and go."""
+        """A megabyte at a time, so that segments come and go: what is applied is what can go."""
         process = self.cdc.process
         assert process and self.fill
+
+        def follows() -> bool:
+            at = self.cdc.progress(self.cdc.task)
+            return at["journaled"] - at["applied"] < BEHIND
+
         while process.poll() is None:
             rows = 2_000
             self.fill.insert([[*range(self.filled, self.filled + rows)], [[1.0 / (self.filled + 1)] * 128] * rows])
             self.filled += rows
+            until(lambda: process.poll() is not None or follows(), 60, "what was written is applied")
 
     def load_passes(self, point: str, n: int) -> None:
         self.under_load()
