@@ -82,7 +82,7 @@ class Outages:
         self.tally.add(fault, took)
         if took > WITHIN:
             self.slow.append(f"{fault}: {took:.1f} s")
-        if self.loads.rows() is None:
+        if not self.loads.rows():  # nobody wrote, or who did has failed: the source may have ended, too
             reload_source()
         return self.tally.check(150)
 
