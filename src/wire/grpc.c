@@ -17,6 +17,8 @@
 
 #include <cdc/worker.h>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -27,6 +29,7 @@
 #define MAX_HEADERS (16 << 10) /* bytes of all header lines of one answer */
 #define UPLOAD_BUFFER 262144L  /* libcurl's 64 KiB costs a quarter of the throughput */
 #define RESERVE_MAX (1 << 20)  /* of a reply, before its bytes are there */
+#define UNACKED_MS 5000        /* that bytes on a connection in use may stay without the other side's word */
 
 void wire_init(void)
 {
@@ -406,6 +409,21 @@ static CURLcode run(struct grpc_exchange *x)
 	return CURLE_FAILED_INIT;
 }
 
+/*
+ * A connection that lies idle while the network is cut and still has a few bytes to bring (an acknowledgment
+ * of HTTP/2 is enough) is not probed by keep-alive but sends them again, at ever longer intervals; the next
+ * call would wait for that. With this it is dead by then, and a new one is made. Only the multi handle knows
+ * the socket.
+ */
+static void limit_silence(const struct grpc *g)
+{
+	unsigned int ms = UNACKED_MS;
+	curl_socket_t fd;
+
+	if (curl_easy_getinfo(g->easy, CURLINFO_ACTIVESOCKET, &fd) == CURLE_OK && fd != CURL_SOCKET_BAD)
+		setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+}
+
 static CURLcode exchange(struct grpc_exchange *x)
 {
 	struct grpc *g = x->g;
@@ -415,6 +433,8 @@ static CURLcode exchange(struct grpc_exchange *x)
 
 	set_request(x, url, headers);
 	rc = run(x);
+	if (rc == CURLE_OK && !x->reuse)
+		limit_silence(g);
 	curl_multi_remove_handle(g->multi, g->easy);
 	curl_easy_setopt(g->easy, CURLOPT_HTTPHEADER, NULL);
 	curl_easy_setopt(g->easy, CURLOPT_ERRORBUFFER, NULL);

@@ -2,6 +2,8 @@
 /* The gRPC client against a scripted server: messages, statuses, deadlines, and what is no answer. */
 #include "grpc_kit.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -136,6 +138,37 @@ TEST(idle_connection_that_the_server_closed_is_opened_again_unnoticed)
 	}
 	for (size_t i = 0; i < ARRAY_LEN(pipes); i++)
 		close(pipes[i]);
+}
+
+/* Of our connections to that port: the greatest time that bytes may stay unacknowledged, 0: for ever. */
+static unsigned int silence_limit(int port)
+{
+	unsigned int most = 0;
+
+	for (int fd = 3; fd < 256; fd++) {
+		struct sockaddr_in peer;
+		socklen_t n = sizeof(peer), size = sizeof(unsigned int);
+		unsigned int ms = 0;
+
+		if (getpeername(fd, (struct sockaddr *)&peer, &n) == 0 && peer.sin_family == AF_INET &&
+		    ntohs(peer.sin_port) == port &&
+		    getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, &size) == 0 && ms > most)
+			most = ms;
+	}
+	return most;
+}
+
+TEST(idle_connection_that_a_cut_network_left_with_bytes_to_bring_is_given_up_in_5_s)
+{
+	AUTO(fake_server_free) struct fake_server *s = fake_server_new(echo, NULL);
+	AUTO(grpc_free) struct grpc *g = client(fake_server_port(s), NULL);
+	AUTO_BUF struct buf reply = {0};
+
+	CHECK(call(g, "x", 1, 2000, &reply).rc == 0);
+	CHECK_INT(silence_limit(fake_server_port(s)), 5000);
+	CHECK(call(g, "x", 1, 2000, &reply).rc == 0);
+	CHECK_INT(silence_limit(fake_server_port(s)), 5000);
+	CHECK_INT(fake_server_connections(s), 1);
 }
 
 static void answer_and_close(int fd, int connection, void *arg)
