@@ -190,12 +190,13 @@ def clear(uri: str) -> None:
 
 
 def reload_source() -> None:
-    """A source whose etcd went away in the middle of a release shows fewer rows than its metadata says are loaded."""
+    """A source whose etcd went away in the middle of a release shows fewer rows than its metadata says are loaded, and
+    one that was killed may go on loading for ever."""
     for database in db.list_database():
         connections.connect("reload", uri=SOURCE, db_name=database, timeout=60)
         calls = connections._fetch_handler("reload")
         for name in calls.list_collections():
-            if calls.get_load_state(name).name == "Loaded":
+            if calls.get_load_state(name).name in ("Loaded", "Loading"):
                 calls.release_collection(name)
                 calls.load_collection(name, timeout=120)
         connections.disconnect("reload")
