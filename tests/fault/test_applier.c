@@ -362,11 +362,7 @@ TEST(R23_rows_that_follow_a_replay_in_doubt_are_there_once_also_after_the_next_r
 		struct bench b;
 		struct err err;
 
-		fresh(&b, 5);
-		w->refuse_collection = 2;
-		CHECK(bench_start(&b, false));
-		CHECK_INT(bench_run(&b, bench_watermark(&b), 0), 0);
-		w->refuse_collection = 0;
+		hold_two(&b, 5, false);
 		w->calls = 0;
 		w->fail_at = n;
 		applier_retry(b.applier);

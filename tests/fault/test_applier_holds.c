@@ -79,11 +79,7 @@ TEST(R23_a_hold_is_replayed_above_every_tick_when_the_target_takes_it)
 {
 	struct bench b;
 
-	fresh(&b, 6);
-	w->refuse_collection = 2;
-	CHECK(bench_start(&b, false));
-	CHECK_INT(bench_run(&b, bench_watermark(&b), 0), 0);
-	w->refuse_collection = 0;
+	hold_two(&b, 6, false);
 	applier_retry(b.applier);
 	run_until_released(&b);
 	check_released(&b);
@@ -118,11 +114,7 @@ TEST(R23_J6_a_replay_is_exactly_once_through_failing_calls_and_deaths)
 		struct bench b;
 		int calls;
 
-		fresh(&b, 5);
-		w->refuse_collection = 2;
-		CHECK(bench_start(&b, false));
-		CHECK_INT(bench_run(&b, bench_watermark(&b), 0), 0);
-		w->refuse_collection = 0;
+		hold_two(&b, 5, false);
 		w->calls = 0;
 		w->fail_at = n;
 		applier_retry(b.applier);
