@@ -91,6 +91,21 @@ def catalog(alias: str) -> list[tuple[str, list[str]]]:
 
 
 class Others(Outages):
+    def written(self, seconds: float) -> bool:
+        """A load to its end, and everything compared."""
+        self.load(seconds)
+        return self.compared()
+
+    def settled(self, seconds: float) -> bool:
+        """The same, of a task that is seen at work before the load ends."""
+        self.load(seconds)
+        self.flowing()
+        return self.compared()
+
+    def compared(self) -> bool:
+        self.loads.rows()
+        return self.tally.check(150)
+
     def source_lives(self) -> None:
         """What lost its etcd or Kafka for long may have ended, or hang while it ends."""
         try:
@@ -107,10 +122,7 @@ class Others(Outages):
     def target_killed(self, fault: str) -> bool:
         """In the middle of a window: it has been sent, and nothing of it is done yet."""
         print(f"# {fault}", flush=True)
-        self.load(6)
-        self.flowing()
-        self.loads.rows()
-        if not self.tally.check(150):
+        if not self.settled(6):
             return False
         flush("target", TARGET)
         self.cdc.pause(self.cdc.task)
@@ -175,10 +187,7 @@ class Others(Outages):
     def at_rest(self) -> bool:
         """A 2.3.5 that loses its etcd for longer than its session ends, and loses what it had not flushed: before
         that, everything is compared and flushed."""
-        self.load(5)
-        self.flowing()
-        self.loads.rows()
-        if not self.tally.check(150):
+        if not self.settled(5):
             return False
         flush("source", SOURCE)
         flush("target", TARGET)
@@ -186,11 +195,7 @@ class Others(Outages):
 
     def goes_on_with_rows(self, fault: str, before: float) -> bool:
         """What was there is there, and so is what comes now."""
-        if not self.back(fault, time.monotonic(), before):
-            return False
-        self.load(4)
-        self.loads.rows()
-        return self.tally.check(150)
+        return self.back(fault, time.monotonic(), before) and self.written(4)
 
     def etcd_away(self, fault: str) -> bool:
         print(f"# {fault}", flush=True)
@@ -275,10 +280,7 @@ class Others(Outages):
         print(f"# {fault}", flush=True)
         data, true, other = RUN / "source-etcd/data", RUN / "true-etcd", RUN / "other-etcd"
         options = prepare(other)
-        self.load(6)
-        self.flowing()
-        self.loads.rows()
-        if not self.tally.check(150):
+        if not self.settled(6):
             return False
         before = catalog("target")
         stack("freeze", "source")
@@ -306,9 +308,7 @@ class Others(Outages):
         self.source_lives()
         self.ticks()
         self.cdc.resume(self.cdc.task)
-        self.load(4)
-        self.loads.rows()
-        return self.tally.check(150)
+        return self.written(4)
 
     def held(self, error: str) -> bool:
         health = self.cdc.get(self.cdc.task)["health"]
@@ -338,10 +338,7 @@ class Others(Outages):
         data, true, other = RUN / "kafka/data", RUN / "true-kafka", RUN / "other-kafka"
         shutil.rmtree(other, ignore_errors=True)  # of a run that was ended
         prepare(other)
-        self.load(6)
-        self.flowing()
-        self.loads.rows()
-        if not self.tally.check(150):
+        if not self.settled(6):
             return False
         with sessions_kept(os.environ["SOURCE_ETCD"]):
             stack("freeze", "source")
