@@ -163,6 +163,7 @@ static bool says_not_now(const char *reason)
 		"initializing",
 		"deadline exceeded",
 		"context canceled",
+		"context Done", /* the same, in the words of a 2.3 proxy that ran out of our time */
 		"connection refused",
 		"connection error",
 		"Unavailable",

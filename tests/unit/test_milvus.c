@@ -28,6 +28,7 @@ TEST(an_answer_is_ok_busy_auth_or_refused)
 		{1901, 1, "bad message", ERR_TARGET_REFUSED},
 		{65535, 1, "key not found: collection not found", ERR_TARGET_BUSY},
 		{65535, 1, "context deadline exceeded", ERR_TARGET_BUSY},
+		{65535, 1, "proxy TaskCondition context Done", ERR_TARGET_BUSY},
 		{65535, 1, "rpc error: code = Unavailable", ERR_TARGET_BUSY},
 		{65535, 1, "empty msgs", ERR_TARGET_REFUSED},
 		{65535, 1, "nodes not enough", ERR_TARGET_REFUSED},
