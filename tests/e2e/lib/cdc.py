@@ -95,8 +95,13 @@ class Cdc:
             return
         raise RuntimeError(f"something else answers on {self.address}: a daemon that an earlier run left?")
 
+    def ended(self) -> bool:
+        """It runs no more, and nobody has asked for that."""
+        return self.process is not None and self.process.poll() is not None
+
     def answers(self) -> None:
-        until(lambda: self.http("GET", "/healthz")[0] in (200, 503), 20, "milvus-cdc answers: " + self.tail())
+        until(lambda: self.ended() or self.http("GET", "/healthz")[0] in (200, 503), 20, "milvus-cdc answers")
+        assert not self.ended(), f"milvus-cdc has ended: {self.tail()}"
 
     def start(self) -> None:
         self.nobody_answers()
