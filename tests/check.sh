@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # make check: the whole test command, from nothing on a fresh Debian 12. Installs what is missing, builds,
 # lints, runs unit, contract and fault tests (plain, under ASan+UBSan, under TSan), then two rows of tests on real
-# servers side by side, since most of both is waiting: end to end inside the installed package's unit and faults on one
-# stack; an ordinary target, secure links and the package in a booted container on stacks of their own. Ends with
-# "N passed, N failed"; what cannot run counts as failed.
+# servers side by side, since most of both is waiting: end to end, and faults, on one stack; an ordinary target, secure
+# links and the package itself on stacks of their own. All but the faults runs in the installed package's unit, in a
+# booted container. Ends with "N passed, N failed"; what cannot run counts as failed.
 set -u
 cd "$(dirname "$0")/.."
 export T_COUNTS
@@ -41,6 +41,9 @@ step "build"
 count "the release program builds without a warning" make -s -j"$jobs" WERROR=1 all
 count "gcc and clang builds without a warning, layers, format" make -s lint
 programs() { make -s -j"$jobs" VARIANT="$1" all test-programs >"$work/build-$1.log" 2>&1; }
+packages() { # ours, and the program of an older one, which ours is an upgrade of
+	packaging/deb.sh "$work/deb" && tests/system/older.sh "$work/older" >"$work/older.path"
+}
 programs test &
 for variant in test asan tsan; do
 	step "unit, contract and fault tests: $variant"
@@ -49,19 +52,15 @@ for variant in test asan tsan; do
 	case $variant in # the next one is built while this one runs
 	test) programs asan & ;;
 	asan) programs tsan & ;;
-	tsan) packaging/deb.sh "$work/deb" >"$work/build-deb.log" 2>&1 & ;;
+	tsan) packages >"$work/build-deb.log" 2>&1 & ;;
 	esac
 	if $built; then make -s VARIANT=$variant test; else count "the $variant build" false; fi
 done
-count "the package is built" wait $!
+count "the packages are built" wait $!
 cat "$work/build-deb.log"
-DEB=$(ls "$work"/deb/milvus-cdc_*.deb) && export DEB # of the two rows that install it
+DEB=$(ls "$work"/deb/milvus-cdc_*.deb) PROGRAM_OLDER=$(<"$work/older.path")
+export DEB PROGRAM_OLDER # of the rows that install it
 
-vars() # of the running stack, into the environment
-{
-	eval "$(tests/stack/stack.sh env)"
-	export SOURCE_ETCD TARGET_ETCD KAFKA SOURCE_URI TARGET_URI SOURCE_ROOT PY CDC_ADDRESS RUN_DIR
-}
 # tap NAME COMMAND...: prints TAP; each of its tests counts, and one for the run if it does not end
 tap()
 {
@@ -78,20 +77,19 @@ tap()
 ordinary() { # an ordinary target
 	export TARGET_TT=true
 	count "a stack with an ordinary target comes up" tests/stack/stack.sh up
-	vars
-	tap upsert "$PY" tests/e2e/run.py "$work/upsert" u1
-	tap upsert-model "$PY" tests/e2e/run.py "$work/upsert-model" m1
+	eval "$(tests/stack/stack.sh env)"
+	tap upsert env CDC_INSIDE=unit "$PY" tests/e2e/run.py "$work/upsert" u1 m1
 	unset TARGET_TT
 	tests/stack/stack.sh wipe
 }
 secure() { # starts its servers itself
-	vars
-	tap secure "$PY" tests/e2e/run.py "$work/secure" s1
+	eval "$(tests/stack/stack.sh env)"
+	tap secure env CDC_INSIDE=unit "$PY" tests/e2e/run.py "$work/secure" s1
 	tests/stack/stack.sh wipe
 }
 package() { # in a booted container
 	count "a stack for the package comes up" tests/stack/stack.sh up
-	vars
+	eval "$(tests/stack/stack.sh env)"
 	tap system tests/system/run.sh "$work/system"
 	tests/stack/stack.sh wipe
 }
@@ -106,7 +104,7 @@ beside() {
 
 step "a real stack"
 count "two etcd, Kafka and two Milvus come up" tests/stack/stack.sh up
-vars
+eval "$(tests/stack/stack.sh env)"
 make -s VARIANT=asan test-real
 (beside) >"$work/beside.log" 2>&1 &
 step "end to end, inside the unit"

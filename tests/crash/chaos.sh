@@ -13,16 +13,12 @@ work=${CHAOS_DIR:-$(mktemp -d)}
 mkdir -p "$work"
 results=$work/results.jsonl
 
-vars() { # of the stack, into the environment
-	eval "$(tests/stack/stack.sh env)"
-	export SOURCE_ETCD TARGET_ETCD KAFKA SOURCE_URI TARGET_URI SOURCE_ROOT PY CDC_ADDRESS RUN_DIR
-}
 door() { # TARGET_TT of its target
 	local failed=0
 	export TARGET_TT=$1
 	tests/stack/stack.sh wipe
 	tests/stack/stack.sh up || return 1
-	vars
+	eval "$(tests/stack/stack.sh env)"
 	for part in random points outages refusals network backlog; do
 		"$PY" tests/crash/chaos.py "$work" --part $part --seed "$seed" --kills 120 \
 			--minutes "$(awk "BEGIN { print $minutes / 2 }")" --results "$results" || failed=1
@@ -40,7 +36,7 @@ upsert=$!
 failed=0
 wait $replicate || failed=1
 wait $upsert || failed=1
-vars
+eval "$(tests/stack/stack.sh env)"
 "$PY" tests/crash/chaos.py --report docs/reliability.md "$results"
 [ $failed = 0 ] || echo "something differed or was too slow; its files are in $work" >&2
 exit $failed

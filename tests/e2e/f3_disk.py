@@ -132,7 +132,7 @@ def test_J8_a_disk_that_turns_read_only_is_told_and_a_mended_one_goes_on(cdc: Cd
         print(f"# {text}")
         assert text.startswith("retrying"), text
         s.end()
-        told = s.refuses()
+        told = s.refuses(1)
         cause = [line for line in told.splitlines() if "ead-only" in line]
         assert cause, told
         print(f"# {cause[0]}")

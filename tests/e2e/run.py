@@ -6,13 +6,13 @@
     CDC_INSIDE=unit run.py FOLDER [SUBSTRING...]
 
 The daemon is build/release/milvus-cdc (or PROGRAM) as a plain process. With CDC_INSIDE=unit it is the installed
-package's hardened unit in a booted container: see tests/system/inside.py, also for what runs where. s*.py: only plain.
+package's hardened unit in a booted container: see tests/system/inside.py, also for what runs where.
 
 Test files are [a-z][0-9]*.py in this folder, in order of name; tests are functions called test_*, in order of
 definition, and get the shared Cdc. Prints TAP; a failed test does not stop the run. FOLDER: work files. After each
 file all tasks, collections and databases are removed from both sides.
 s*.py wipe the stack and start servers with settings of their own: they run only when they are named, alone.
-So do u*.py, which want an ordinary target (a fresh stack brought up with TARGET_TT=true): run.py FOLDER u1
+So do u*.py, which want an ordinary target (a fresh stack brought up with TARGET_TT=true): run.py FOLDER u1 m1
 """
 
 import atexit
@@ -52,7 +52,7 @@ def main() -> int:
     cdc = the_daemon(Path(sys.argv[1]))
     atexit.register(lambda: cdc.process and cdc.end(signal.SIGKILL))
     count = failed = 0
-    asked = {o[0] for o in only if re.match(f"[{OTHER_STACKS}]\\d", o)} or {""}
+    asked = {o[0] if re.match(f"[{OTHER_STACKS}]\\d", o) else "" for o in only} or {""}
     for path in sorted(HERE.glob("[a-z][0-9]*.py")):
         if (path.name[0] if path.name[0] in OTHER_STACKS else "") not in asked:
             continue

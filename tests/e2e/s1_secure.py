@@ -7,7 +7,6 @@ tests build on each other, each changes what it must of the servers.
 
 import base64
 import re
-import subprocess
 
 from cdc import SOURCE, TARGET, Cdc, stack, until
 from pymilvus import utility
@@ -37,7 +36,7 @@ def test_files_that_are_missing_or_no_use_are_told_at_start(cdc: Cdc) -> None:
     tls = w.etcd_tls("client")
     w.refuses_to_start(at, "/no/such.key", "No such file", etcd=tls.replace(w.key("client"), "/no/such.key"))
     w.refuses_to_start(at, "is not the key of", etcd=tls.replace(w.key("client"), w.key("milvus")))
-    w.refuses_to_start("tlsCACertPath", "directory", etcd=tls.replace(w.pem("ca"), str(cdc.folder)))
+    w.refuses_to_start("tlsCACertPath", "directory", etcd=tls.replace(w.pem("ca"), cdc.seen(w.files.folder)))
     w.refuses_to_start("tlsCertPath", "no certificate", etcd=tls.replace(w.pem("client"), w.key("client")))
     sasl = w.kafka("SASL_SSL", "PLAIN", client="client")
     w.refuses_to_start("ssl.tlsCACert", "No such file", kafka=sasl.replace(w.pem("ca"), "/no/ca.pem"))
@@ -70,7 +69,7 @@ def test_kafka_with_passwords_and_TLS(cdc: Cdc) -> None:
     w = world(cdc)
     good = {
         KAFKA_SASL: [
-            re.sub("Password: .*", f"PasswordFile: {w.files.path('kafka.password')}", w.kafka("SASL_PLAINTEXT", "PLAIN")),
+            re.sub("Password: .*", f"PasswordFile: {w.seen('kafka.password')}", w.kafka("SASL_PLAINTEXT", "PLAIN")),
             w.kafka("SASL_PLAINTEXT", "SCRAM-SHA-256", SCRAM_256),
         ],
         KAFKA_SASL_TLS: [w.kafka("SASL_SSL", "PLAIN"), w.kafka("SASL_SSL", "SCRAM-SHA-512", SCRAM_512)],
@@ -218,8 +217,8 @@ def test_what_changes_under_way_is_told_and_recovers_by_itself(cdc: Cdc) -> None
 def test_no_secret_is_in_a_log_an_answer_or_a_metric(cdc: Cdc) -> None:
     w = world(cdc)
     cdc.http("GET", "/metrics")
-    check = subprocess.run([cdc.program, "--config", cdc.config, "--check-config"], capture_output=True, text=True)
-    texts = {"log": cdc.log.read_text(), "answers": "\n".join(w.told), "--check-config": check.stdout + check.stderr}
+    check = cdc.run("--config", cdc.config, "--check-config")
+    texts = {"log": cdc.said(), "answers": "\n".join(w.told), "--check-config": check.stdout + check.stderr}
     assert "refuse" in texts["log"] and len(w.told) > 50 and "ok" in check.stdout
     for secret in w.secrets - {"Milvus"}:
         for form in (secret, base64.b64encode(secret.encode()).decode().rstrip("=")):

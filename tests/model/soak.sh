@@ -12,7 +12,6 @@ for door in false true; do
 	tests/stack/stack.sh wipe
 	TARGET_TT=$door tests/stack/stack.sh up
 	eval "$(tests/stack/stack.sh env)"
-	export SOURCE_ETCD TARGET_ETCD KAFKA SOURCE_URI TARGET_URI SOURCE_ROOT PY CDC_ADDRESS RUN_DIR
 	echo "mode $([ $door = true ] && echo upsert || echo replicate), files in $work/$door"
 	plain=$([ $door = true ] && echo --plain || true)
 	PROGRAM=$program "$PY" tests/model/soak.py "$work/$door" --seeds "${SEEDS:-3}" \

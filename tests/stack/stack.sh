@@ -7,7 +7,7 @@
 #   stack.sh down               stop everything, keep the data
 #   stack.sh wipe               kill everything, remove the data
 #   stack.sh status             one line per part; exit status 0 if all of them are well
-#   stack.sh env                shell assignments of addresses, for eval
+#   stack.sh env                addresses as exported shell variables, for eval
 #   stack.sh start|stop|kill|freeze|thaw PART
 #                               stop = TERM, kill = KILL, freeze = STOP, thaw = CONT
 #
@@ -436,7 +436,7 @@ status()
 
 print_env()
 {
-	printf '%s=%q\n' \
+	printf 'export %s=%q\n' \
 		SOURCE_ETCD "$host:${port[source-etcd]}" \
 		TARGET_ETCD "$host:${port[target-etcd]}" \
 		KAFKA "$host:${port[kafka]}" \

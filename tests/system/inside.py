@@ -5,8 +5,9 @@ tests/e2e/run.py takes this one instead of a plain process when CDC_INSIDE=unit 
 booted, the package is installed there by apt, and the daemon is milvus-cdc.service; a second one that a test
 starts is an instance of milvus-cdc@.service. Nothing of the units is changed but Restart=no: the tests kill the
 daemon and start it themselves. What a test runs beside it (doctor, journal, a second daemon on the same
-directory) runs in the container as root, as an operator's would. Servers, workloads and the comparer stay outside;
-so do, as a plain process, the daemons of s*.py (their files are not the unit's) and of tests/crash.
+directory) runs in the container as root, as an operator's would. Certificates and passwords are files in
+/etc/milvus-cdc that root owns and the group of the service may read. Servers, workloads and the comparer stay
+outside; so do, as plain processes, the daemons of tests/crash.
 
 DEB names a package that is there already; without it one is built. Needs root and `deps.sh all`.
 """
@@ -123,10 +124,21 @@ class Inside(Cdc):
     def mounted(self) -> Path:
         return Path(f"/proc/{self.machine.pid}/root{self.seen(self.data)}")
 
-    def refuses(self) -> str:
+    def refuses(self, status: int) -> str:
         before = len(self.said())
         assert self.machine.status(f"systemctl start {self.unit}"), f"{self.unit} has started"
-        return self.said()[before:]
+        told, ended = self.said()[before:], int(self.machine.show("ExecMainStatus", self.unit))
+        assert ended == status, (ended, told)
+        return told
+
+    def keep(self, name: str) -> Path:
+        folder = self.config.parent / name
+        folder.mkdir(parents=True, exist_ok=True)
+        self.readable(folder)
+        return folder
+
+    def readable(self, folder: Path) -> None:
+        self.machine.sh(f"chgrp -R milvus-cdc {self.seen(folder)}; chmod -R u=rwX,g=rX,o= {self.seen(folder)}")
 
     def shell(self, command: str) -> None:
         self.machine.sh(f"set -e; {command}")

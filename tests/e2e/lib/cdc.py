@@ -154,11 +154,20 @@ class Cdc:
         """The data directory, also when something is mounted on it where the daemon runs."""
         return self.data
 
-    def refuses(self) -> str:
-        """What it says when it does not start."""
+    def refuses(self, status: int) -> str:
+        """It does not start, and ends with this status: what it says."""
         start = self.run("--config", self.config)
-        assert start.returncode, start
+        assert start.returncode == status, start
         return start.stderr
+
+    def keep(self, name: str) -> Path:
+        """A new folder for files that the daemon is to read; see readable()."""
+        folder = self.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def readable(self, folder: Path) -> None:
+        """After files were put there."""
 
     def shell(self, command: str) -> None:
         """As root, where the daemon runs."""

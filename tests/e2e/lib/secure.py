@@ -28,7 +28,8 @@ class World:
 
     def __init__(self, cdc: Cdc) -> None:
         self.cdc = cdc
-        self.files = Certificates(cdc.folder / "secure")
+        self.files = Certificates(cdc.keep("secure"))
+        cdc.readable(self.files.folder)
         self.secrets = {"Milvus", self.files.kafka_password}
         self.told: list[str] = []  # every answer of the API
         self.next_id = 0
@@ -41,11 +42,15 @@ class World:
 
         setattr(cdc, "http", listen)
 
+    def seen(self, name: str) -> str:
+        """What the daemon calls a file."""
+        return self.cdc.seen(self.files.path(name))
+
     def pem(self, name: str) -> str:
-        return str(self.files.path(name + ".pem"))
+        return self.seen(name + ".pem")
 
     def key(self, name: str) -> str:
-        return str(self.files.path(name + ".key"))
+        return self.seen(name + ".key")
 
     def secret(self, text: str) -> str:
         self.secrets.add(text)
@@ -102,7 +107,7 @@ class World:
     def configure(self, etcd: str = "", kafka: str = "", etcd_at: str = ETCD, kafka_at: str = KAFKA) -> None:
         root = os.environ["SOURCE_ROOT"]
         self.cdc.config.write_text(
-            f"address: {self.cdc.address}\ndataDir: {self.cdc.folder / 'data'}\nsourceConfig:\n"
+            f"address: {self.cdc.address}\ndataDir: {self.cdc.seen(self.cdc.data)}\nsourceConfig:\n"
             f"  etcd:\n    address: ['{etcd_at}']\n    rootPath: {root}\n{etcd}"
             f"  kafka:\n    address: '{kafka_at}'\n{kafka}"
             f"  replicateChan: {root}-replicate-msg\n"
@@ -117,10 +122,9 @@ class World:
 
     def refuses_to_start(self, *words: str, **where: str) -> None:
         self.configure(**where)
-        run = subprocess.run([self.cdc.program, "--config", self.cdc.config], capture_output=True, text=True, timeout=10)
-        text = run.stdout + run.stderr
+        text = self.cdc.refuses(78)
         self.told.append(text)
-        assert run.returncode == 78 and all(w in text for w in words), (run.returncode, words, text)
+        assert all(w in text for w in words), (words, text)
 
     def login(self, user: str = "cdc", password: str = "") -> str:
         return f"    enableAuth: true\n    username: {user}\n    password: '{self.secret(password)}'\n"
@@ -207,8 +211,9 @@ class World:
         connections.disconnect("target")
         connections.connect(
             "target", host=HOST, port=str(TARGET.rsplit(":", 1)[1]), secure=True, user="root", password=password,
-            server_name="target.test", ca_pem_path=self.pem("ca"), client_pem_path=self.pem("client"),
-            client_key_path=self.key("client"),
+            server_name="target.test",
+            **{f"{kind}_path": str(self.files.path(name)) for kind, name in
+               (("ca_pem", "ca.pem"), ("client_pem", "client.pem"), ("client_key", "client.key"))},
         )  # fmt: skip
 
     def change_target_password(self, old: str, new: str) -> None:
