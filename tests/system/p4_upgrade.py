@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Upgrade with a journal full of entries that are not applied; remove; purge, which asks.
 
-The older package holds another build of the program: the one of the tests, or PROGRAM_OLDER, for which that of a
-released version may be given.
+The older package holds the program of the version before, PROGRAM_OLDER (older.sh builds it), or where that is not set
+another build of this one: the one of the tests. All else in it is this package's; there was none before.
 """
 
 import os
@@ -18,17 +18,20 @@ from machine import Rows, run
 if TYPE_CHECKING:
     from run import World
 
-OLDER = "0.0.1"
+VERSION = "dpkg-query -W -f '${Version}' milvus-cdc"
 DATA = "/var/lib/milvus-cdc"
 ASKED = "Remove changes that are not on the target yet?"
 
 
 def older(world: "World") -> Path:
+    program = os.environ.get("PROGRAM_OLDER")
+    version = run(program, "--version").split()[1] if program else "0.0.1"
+    print(f"# the older package holds {version if program else 'a test build'}", flush=True)
     to = world.folder / "older"
     run("dpkg-deb", "-R", world.deb, to)
     control = to / "DEBIAN/control"
-    control.write_text(re.sub(r"(?m)^Version: .*", f"Version: {OLDER}", control.read_text()))
-    shutil.copy(os.environ.get("PROGRAM_OLDER", world.program_test), to / "usr/bin/milvus-cdc")
+    control.write_text(re.sub(r"(?m)^Version: .*", f"Version: {version}", control.read_text()))
+    shutil.copy(program or world.program_test, to / "usr/bin/milvus-cdc")
     return Path(run("dpkg-deb", "--root-owner-group", "-b", to, world.folder).split("'")[-2])
 
 
@@ -69,10 +72,10 @@ def test_an_upgrade_with_pending_entries_applies_them_once(world: "World") -> No
         until(lambda: cdc.progress(task)["journaled"] >= start + 1_000, 60, "rows are in the journal")
         assert cdc.progress(task)["applied"] <= start, "and not applied"
         assert task in waiting(world), waiting(world)
-        before = running(world)
+        before, number = running(world), m.sh(VERSION)
         m.write("/etc/milvus-cdc/cdc.yaml", (m.root / "etc/milvus-cdc/cdc.yaml").read_text() + "# mine\n")
         install(world)
-        assert m.sh("dpkg-query -W -f '${Version}' milvus-cdc") != OLDER
+        assert m.sh(VERSION) != number, "the new package is installed"
         assert running(world) != before, "the new program runs"
         assert task in waiting(world), "what was pending is pending still"
         assert (m.root / "etc/milvus-cdc/cdc.yaml").read_text().endswith("# mine\n"), "the configuration is kept"

@@ -6,7 +6,8 @@
 #
 #   run.sh FOLDER [SUBSTRING...]    FOLDER: work files; SUBSTRING: only tests with it in their name
 #
-# DEB (a package that is there already) and PROGRAM_TEST (a program built with VARIANT=test) save building them.
+# DEB (a package that is there already), PROGRAM_TEST (a program built with VARIANT=test) and PROGRAM_OLDER (see
+# older.sh) save building them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 work=${1:?usage: run.sh FOLDER [SUBSTRING...]}
@@ -22,5 +23,6 @@ if [ -z "${PROGRAM_TEST-}" ]; then
 	make -s -j"$(nproc)" VARIANT=test all >&2
 	PROGRAM_TEST=build/test/milvus-cdc
 fi
-export ROOT_CACHED DEB PROGRAM_TEST
+[ -n "${PROGRAM_OLDER+set}" ] || PROGRAM_OLDER=$(tests/system/older.sh "$work/before")
+export ROOT_CACHED DEB PROGRAM_TEST PROGRAM_OLDER
 exec "$PY" tests/system/run.py "$work" "$@"
