@@ -102,10 +102,13 @@ void flow_replay_unclear(struct flow *f);
  */
 void flow_block(struct flow *f, const char *reason);
 /*
- * R21: another daemon may have sent that target ticks up to there. What its tasks send from now on is above
- * it; what is in doubt is repeated as it was. Any thread, never blocks.
+ * R21: another daemon, or a task that is deleted, may have sent that target ticks up to there. What its tasks
+ * send from now on is above it; what is in doubt is repeated as it was. Any thread, never blocks.
  */
 void flow_target_floor(const char *target_key, cdc_ts ts);
+/* R21: no task of this process, open or closed, has sent that target a tick above this. Any thread, never
+ * blocks. */
+cdc_ts flow_target_ticks(const char *target_key);
 /* Asks both halves to stop; never blocks. */
 void flow_stop(struct flow *f);
 /* After flow_stop: waits (< 2 s in all) and frees. NULL is fine. */

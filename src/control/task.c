@@ -214,7 +214,8 @@ int tasks_open(struct tasks **ret, const struct conf *conf, struct err *err)
 	pthread_cond_init(&ts->idle, &attr);
 	pthread_condattr_destroy(&attr);
 	if ((rc = task_folder_open(&ts->lock_fd, conf->data_dir, err)) < 0 ||
-	    (rc = task_store_open(&ts->store, path, err)) < 0 || (rc = load(ts, err)) < 0)
+	    (rc = task_store_open(&ts->store, path, err)) < 0 || (rc = load(ts, err)) < 0 ||
+	    (rc = task_store_ticks(ts->store, flow_target_floor, err)) < 0)
 		return rc;
 	if (conf_has_source(conf) &&
 	    (rc = owner_new(&ts->owner, &(struct owner_conf){conf, target_told, target_taken, ts}, err)) < 0)

@@ -14,6 +14,8 @@
 #include "task_folder.h"
 #include "task_priv.h"
 
+#define STOP_TICKS ts_from_ms(5000) /* a task that is asked to stop sends no tick further ahead */
+
 static const char *doing(const struct task *t)
 {
 	return t->row.state == TASK_CREATING ? "is being created and writes" : "already writes";
@@ -298,6 +300,7 @@ int tasks_pause(struct tasks *ts, const char *id, bool paused, struct err *err)
 		if (t->flow)
 			flow_pause(t->flow, paused);
 	}
+	}
 	pthread_mutex_unlock(&ts->mutex);
 	return rc;
 }
@@ -316,6 +319,21 @@ int tasks_replay_unclear(struct tasks *ts, const char *id, struct err *err)
 	return rc;
 }
 
+/*
+ * R21: the durable bound of this task's ticks is in its folder, and the rows of the other tasks of the target
+ * must stay above them. With the mutex. ahead: what it may send until it has stopped.
+ */
+static int keep_ticks(struct tasks *ts, const struct task *t, cdc_ts ahead, struct err *err)
+{
+	cdc_ts bound = flow_target_ticks(t->row.target_key);
+
+	if (!bound || !task_shares_target(ts, t))
+		return 0;
+	if (!ts->store)
+		return err_set(err, ERR_STOPPED, "the program is stopping; the next start removes the rest");
+	return task_store_keep_ticks(ts->store, t->row.target_key, bound + ahead, err);
+}
+
 /* With the mutex: the row says 'deleting' and t is ours. A second try after a failure is fine. */
 static int delete_begin(struct tasks *ts, const char *id, struct task **ret, struct err *err)
 {
@@ -332,7 +350,8 @@ static int delete_begin(struct tasks *ts, const char *id, struct task **ret, str
 		return err_set(err, ERR_STOPPED, "the program is stopping");
 	if (t->row.state == TASK_CREATING)
 		return err_set(err, ERR_DUPLICATE, "task_id: task %s is still being created", id);
-	if ((rc = task_store_set_state(ts->store, id, TASK_DELETING, err)) < 0)
+	if ((rc = keep_ticks(ts, t, STOP_TICKS, err)) < 0 || /* a start after a crash removes the folder */
+	    (rc = task_store_set_state(ts->store, id, TASK_DELETING, err)) < 0)
 		return rc;
 	t->row.state = TASK_DELETING;
 	task_busy_begin(ts, t);
@@ -359,7 +378,11 @@ int tasks_delete(struct tasks *ts, const char *id, struct err *err)
 		flow_close(flow);
 	}
 	flow_forget(t->row.target_key, id);
-	rc = task_folder_remove(ts->conf->data_dir, id, err);
+	pthread_mutex_lock(&ts->mutex);
+	rc = keep_ticks(ts, t, 0, err);
+	pthread_mutex_unlock(&ts->mutex);
+	if (rc == 0)
+		rc = task_folder_remove(ts->conf->data_dir, id, err);
 	CRASH_POINT("task_trashed");
 	pthread_mutex_lock(&ts->mutex);
 	if (rc == 0)

@@ -83,12 +83,17 @@ void task_own_target(struct tasks *ts, const struct task *t, struct flow *flow)
 	flow_block(flow, ours ? NULL : reason);
 }
 
-void task_disown_target(struct tasks *ts, const struct task *t)
+bool task_shares_target(const struct tasks *ts, const struct task *t)
 {
 	for (const struct task *other = ts->first; other; other = other->next)
 		if (other != t && STREQ(other->row.target_key, t->row.target_key))
-			return;
-	if (ts->owner)
+			return true;
+	return false;
+}
+
+void task_disown_target(struct tasks *ts, const struct task *t)
+{
+	if (ts->owner && !task_shares_target(ts, t))
 		owner_drop(ts->owner, t->row.target_key);
 }
 

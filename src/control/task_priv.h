@@ -56,6 +56,7 @@ struct flow_conf task_flow_conf(struct tasks *ts, const struct task_row *r, cons
 /* R32: before its flow starts. And when the task goes, if it was the last one of its target. */
 void task_own_target(struct tasks *ts, const struct task *t, struct flow *flow);
 void task_disown_target(struct tasks *ts, const struct task *t);
+bool task_shares_target(const struct tasks *ts, const struct task *t);
 void task_open_flow(struct tasks *ts, struct task *t); /* gives the mutex up in between */
 void task_mender_end(struct task *t);                  /* t is not busy: its thread works no more */
 /* NULL and NOT_FOUND for a task that is being deleted, too. */

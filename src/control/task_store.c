@@ -20,6 +20,8 @@ static const char *const migrations[] = {
 #include "sql_control.h"
 	,
 #include "sql_control_2.h"
+	,
+#include "sql_control_3.h"
 };
 #define STORE_VERSION ((int)ARRAY_LEN(migrations))
 
@@ -455,5 +457,40 @@ int task_store_set_paused(struct task_store *s, const char *id, bool paused, str
 
 int task_store_remove(struct task_store *s, const char *id, struct err *err)
 {
-	return change(s, "DELETE FROM task WHERE id = ?1", id, NULL, 0, err);
+	int rc = change(s, "DELETE FROM task WHERE id = ?1", id, NULL, 0, err);
+
+	if (rc == 0) /* of no use any more, and harmless: not worth a failure */
+		sqlite3_exec(s->db, "DELETE FROM ticks WHERE target_key NOT IN (SELECT target_key FROM task)",
+			     NULL, NULL, NULL);
+	return rc;
+}
+
+int task_store_keep_ticks(struct task_store *s, const char *target_key, cdc_ts ts, struct err *err)
+{
+	sqlite3_stmt *q = NULL;
+	int step;
+
+	if (sqlite3_prepare_v2(s->db,
+			       "INSERT INTO ticks (target_key, ts) VALUES (?1, ?2)"
+			       " ON CONFLICT (target_key) DO UPDATE SET ts = max(ts, excluded.ts)",
+			       -1, &q, NULL) != SQLITE_OK)
+		return fail(s, "cannot be written", err);
+	bind_text(q, 1, target_key);
+	sqlite3_bind_int64(q, 2, (int64_t)ts);
+	step = sqlite3_step(q);
+	sqlite3_finalize(q);
+	return step == SQLITE_DONE ? 0 : fail(s, "cannot be written", err);
+}
+
+int task_store_ticks(struct task_store *s, void (*take)(const char *target_key, cdc_ts ts), struct err *err)
+{
+	sqlite3_stmt *q = NULL;
+	int step;
+
+	if (sqlite3_prepare_v2(s->db, "SELECT target_key, ts FROM ticks", -1, &q, NULL) != SQLITE_OK)
+		return fail(s, "cannot be read", err);
+	while ((step = sqlite3_step(q)) == SQLITE_ROW)
+		take((const char *)sqlite3_column_text(q, 0), (cdc_ts)sqlite3_column_int64(q, 1));
+	sqlite3_finalize(q);
+	return step == SQLITE_DONE ? 0 : fail(s, "cannot be read; restore it from a backup", err);
 }

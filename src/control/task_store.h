@@ -52,4 +52,10 @@ int task_store_set_state(struct task_store *s, const char *id, enum task_row_sta
 int task_store_set_paused(struct task_store *s, const char *id, bool paused, struct err *err);
 int task_store_remove(struct task_store *s, const char *id, struct err *err);
 
+/* R21: tasks that are deleted may have sent the target ticks up to ts. Never lowered; gone with its last
+ * task. */
+int task_store_keep_ticks(struct task_store *s, const char *target_key, cdc_ts ts, struct err *err);
+/* All that was kept so. */
+int task_store_ticks(struct task_store *s, void (*take)(const char *target_key, cdc_ts ts), struct err *err);
+
 #endif

@@ -47,7 +47,6 @@ void applier_publish(struct applier *a, cdc_ts ts)
 int applier_new(struct applier **ret, const struct applier_conf *conf, struct err *err)
 {
 	AUTO(applier_free) struct applier *a = xcalloc(1, sizeof(*a));
-	cdc_ts bound;
 	int rc;
 
 	a->c = *conf;
@@ -64,14 +63,9 @@ int applier_new(struct applier **ret, const struct applier_conf *conf, struct er
 		return rc;
 	apply_store_mark(conf->store, &a->mark);
 	apply_store_intent(conf->store, &a->intent);
-	bound = apply_store_floor(conf->store);
-	if (bound < a->mark.out)
-		bound = a->mark.out;
-	if (bound < a->intent.floor)
-		bound = a->intent.floor;
 	/* without ticks there is no clock to share */
 	a->gate_key = conf->sink_ops->own_time ? conf->task_id : conf->target;
-	a->gate = gate_join(a->gate_key, conf->task_id, bound);
+	a->gate = gate_join(a->gate_key, conf->task_id, applier_bound(conf->store));
 	/* also while the task is paused: a window in doubt holds the target's ticks back (R22), and the
 	 * mark's tick is sent once more, since the crash may have come before it */
 	gate_activate(a->gate, a->mark.out);
@@ -85,7 +79,7 @@ void applier_free(struct applier *a)
 {
 	if (!a)
 		return;
-	if (a->gate) /* before it leaves: no tick may come between */
+	if (a->gate && !a->c.sink_ops->own_time) /* before it leaves: no tick may come between */
 		applier_pin(a->c.store, a->gate_key, a->c.task_id);
 	gate_leave(a->gate);
 	journal_cursor_close(a->cursor);

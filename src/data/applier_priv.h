@@ -55,6 +55,8 @@ void applier_publish(struct applier *a, cdc_ts ts);
 void applier_note(struct applier *a, const struct hold *h, bool over, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
+/* applier_pin.c: no tick that this task has sent, in any life, is above it (R21). */
+cdc_ts applier_bound(struct apply_store *store);
 /*
  * applier_replay.c: one window of a collection on hold (R23), if it is time: >0 did something, 0
  * nothing to do. Replayed rows are above every tick (R21); the hold ends when it has caught up with

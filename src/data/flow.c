@@ -302,8 +302,8 @@ static void pin_target(const struct flow *f, const char *mode, struct err why)
 		return;
 	if (f->store)
 		applier_pin(f->store, f->target_key, f->task_id);
-	else if (err_policy(why.code) == ERR_RETRY)
-		gate_pin(f->target_key, f->task_id, 0);
+	else
+		gate_pin(f->target_key, f->task_id, err_policy(why.code) == ERR_RETRY, 0);
 }
 
 int flow_open(struct flow **ret, const struct flow_conf *conf, bool paused, struct err *err)
@@ -383,6 +383,11 @@ void flow_block(struct flow *f, const char *reason)
 void flow_target_floor(const char *target_key, cdc_ts ts)
 {
 	gate_raise(target_key, ts);
+}
+
+cdc_ts flow_target_ticks(const char *target_key)
+{
+	return gate_bound_of(target_key);
 }
 
 void flow_stop(struct flow *f)

@@ -98,7 +98,7 @@ static struct gate_member *pin_of(const struct target_gate *g, const char *task)
 	return m;
 }
 
-void gate_pin(const char *target, const char *task, cdc_ts ts)
+void gate_pin(const char *target, const char *task, bool doubt, cdc_ts ts)
 {
 	struct gate_member *m;
 
@@ -108,7 +108,8 @@ void gate_pin(const char *target, const char *task, cdc_ts ts)
 	if (!m)
 		m = gate_join(target, task, 0);
 	pthread_mutex_lock(&mutex);
-	m->pin = m->active = true;
+	m->pin = true;
+	m->active = doubt;
 	m->ts = ts;
 	pthread_mutex_unlock(&mutex);
 }
@@ -221,6 +222,16 @@ cdc_ts gate_bound(const struct gate_member *m)
 
 	pthread_mutex_lock(&mutex);
 	ret = m->gate->bound;
+	pthread_mutex_unlock(&mutex);
+	return ret;
+}
+
+cdc_ts gate_bound_of(const char *target)
+{
+	cdc_ts ret;
+
+	pthread_mutex_lock(&mutex);
+	ret = gate_of(target, 0)->bound;
 	pthread_mutex_unlock(&mutex);
 	return ret;
 }

@@ -39,12 +39,15 @@ bool gate_shared(const struct gate_member *m);
  * of all active members; it counts as sent from this moment on. 0: no member is active. */
 cdc_ts gate_mark(struct gate_member *m, cdc_ts ts);
 /*
- * A task without a member, with a window in doubt above ts: it holds ticks back at ts until a member of it
- * is active and it is taken off, or it is deleted. One a task.
+ * Stands in for a task without a member, until it is taken off: the task has a member again, or is deleted.
+ * One a task; the last call holds. doubt: it has a window in doubt above ts and holds ticks back at ts. Else
+ * it holds nobody back, but it is there (gate_shared): it may come back with rows older than what is ticked
+ * meanwhile.
  */
-void gate_pin(const char *target, const char *task, cdc_ts ts);
+void gate_pin(const char *target, const char *task, bool doubt, cdc_ts ts);
 void gate_unpin(const char *target, const char *task);
 /* The highest tick that may ever have been sent, by any member or in an earlier life. */
 cdc_ts gate_bound(const struct gate_member *m);
+cdc_ts gate_bound_of(const char *target);
 
 #endif

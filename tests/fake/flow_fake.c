@@ -31,6 +31,7 @@ struct fake {
 	bool probe_gate, create_gate, close_gate, open_gate, repair_gate; /* closed: the call waits */
 	struct flow_status status;
 	size_t warnings; /* how many flow_warnings() tells */
+	cdc_ts ticks;    /* of every target */
 	struct flow_position positions[4];
 	size_t position_count;
 
@@ -42,6 +43,10 @@ struct fake {
 	size_t excluded;
 	char mode[16], key[128];
 	bool users;
+	struct {
+		char key[128];
+		cdc_ts ts;
+	} floor;          /* of the last flow_target_floor */
 	char start[1024]; /* "earliest; default.a: 5 ms; default.b: v@id/ts" */
 };
 static struct fake fake = {.mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
@@ -69,6 +74,8 @@ static void fake_reset(void)
 	fake.position_count = fake.selected = 0;
 	fake.probed = NULL;
 	fake.uuid[0] = 0;
+	fake.ticks = fake.floor.ts = 0;
+	fake.floor.key[0] = 0;
 	pthread_mutex_unlock(&fake.mutex);
 }
 
@@ -299,8 +306,16 @@ void flow_block(struct flow *f, const char *reason)
 
 void flow_target_floor(const char *target_key, cdc_ts ts)
 {
+	pthread_mutex_lock(&fake.mutex);
+	snprintf(fake.floor.key, sizeof(fake.floor.key), "%s", target_key);
+	fake.floor.ts = ts;
+	pthread_mutex_unlock(&fake.mutex);
+}
+
+cdc_ts flow_target_ticks(const char *target_key)
+{
 	(void)target_key;
-	(void)ts;
+	return fake.ticks;
 }
 
 void flow_forget(const char *target_key, const char *task_id)

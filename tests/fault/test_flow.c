@@ -150,6 +150,35 @@ TEST(R22_a_task_that_does_not_open_holds_the_ticks_back_while_it_has_a_window_in
 	done();
 }
 
+/* Its rows may be older than what the others tick meanwhile: they must keep a bound that outlives the
+ * process. */
+TEST(R21_a_task_that_does_not_open_is_still_a_neighbour_and_its_own_ticks_bind_the_others)
+{
+	struct gate_member *other;
+	struct apply_store *s;
+	AUTO_FREE char *path = NULL;
+	struct err err;
+
+	fresh();
+	path = xasprintf("%s/apply.db", dir);
+	CHECK(apply_store_open(&s, path, NULL, &err) == 0);
+	CHECK(apply_store_set_floor(s, 70000, &err) == 0);
+	apply_store_close(s);
+	other = gate_join("t:1", "other", 0);
+	CHECK(!gate_shared(other));
+	CHECK_INT(try_open(&err), -ERR_NO_SOURCE);
+	CHECK(gate_shared(other));
+	CHECK_INT(gate_bound(other), 70000);
+	CHECK_INT(flow_target_ticks("t:1"), 70000);
+	CHECK(unlink(path) == 0); /* lost for good: what it sent is not known, but it is there */
+	CHECK_INT(try_open(&err), -ERR_JOURNAL_BAD);
+	CHECK(gate_shared(other));
+	flow_forget("t:1", "t");
+	CHECK(!gate_shared(other));
+	gate_leave(other);
+	done();
+}
+
 TEST(R22_a_task_that_does_not_open_with_nothing_in_doubt_holds_nobody_back)
 {
 	struct gate_member *other;

@@ -59,6 +59,27 @@ static void leave(const char *id, enum task_row_state state, bool with_folder)
 		CHECK_INT(mkdir(dir, 0700), 0);
 }
 
+static cdc_ts ticks_of_one;
+
+static void take_ticks(const char *target_key, cdc_ts ts)
+{
+	CHECK_STR(target_key, "127.0.0.1:19530");
+	ticks_of_one = ts;
+}
+
+/* As a start would find it now. */
+static cdc_ts ticks_kept(void)
+{
+	AUTO_FREE char *path = xasprintf("%s/control.db", kit_dir);
+	struct task_store *s;
+
+	ticks_of_one = 0;
+	CHECK_INT(task_store_open(&s, path, &kit_err), 0);
+	CHECK_INT(task_store_ticks(s, take_ticks, &kit_err), 0);
+	task_store_close(s);
+	return ticks_of_one;
+}
+
 TEST(start_up_removes_tasks_that_were_half_made_or_half_deleted_R30)
 {
 	kit_start();
@@ -117,6 +138,46 @@ TEST(a_task_that_cannot_be_opened_is_held_and_the_others_run_R16)
 	CHECK_INT(req_id("get", "good"), 200);
 	CHECK_STR(str_at("data.task.health.status"), "ok");
 	CHECK_INT(req_id("delete", "bad"), 200);
+	kit_end();
+}
+
+/* R21: its own bound went with its folder, and the other one's rows may be older than its ticks. */
+TEST(the_ticks_of_a_deleted_task_bind_the_others_of_its_target_over_restarts)
+{
+	kit_start();
+	create("stays", "a");
+	create("goes", "b");
+	fake.ticks = 7000;
+	CHECK_INT(req_id("delete", "goes"), 200);
+	kit_down();
+	fake.ticks = 0;
+	kit_up();
+	CHECK_STR(fake.floor.key, "127.0.0.1:19530");
+	CHECK(fake.floor.ts >= 7000);
+	fake.floor.ts = 0;
+	CHECK_INT(req_id("delete", "stays"), 200); /* with the last one it is gone */
+	kit_down();
+	kit_up();
+	CHECK_INT(fake.floor.ts, 0);
+	kit_end();
+}
+
+TEST(the_ticks_of_a_task_whose_delete_is_cut_short_bind_the_others_too)
+{
+	struct call c;
+
+	kit_start();
+	create("stays", "a");
+	create("goes", "b");
+	fake.ticks = 7000;
+	fake_set(&fake.close_gate, true);
+	call_begin(&c, "{\"request_type\":\"delete\",\"request_data\":{\"task_id\":\"goes\"}}");
+	CHECK(fake_wait_waiting(1)); /* a start after a crash here removes its folder */
+	CHECK(ticks_kept() > 7000);
+	fake.ticks = ts_from_ms(60000); /* what it sends until it stops counts, too */
+	fake_set(&fake.close_gate, false);
+	CHECK_INT(call_end(&c), 200);
+	CHECK_INT(ticks_kept(), ts_from_ms(60000));
 	kit_end();
 }
 

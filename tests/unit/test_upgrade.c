@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define FIXTURES "tests/fixtures"
-#define CONTROL_VERSION 2 /* of today */
+#define CONTROL_VERSION 3 /* of today */
 
 static char dir[64];
 static struct err err;
