@@ -299,7 +299,10 @@ int tasks_pause(struct tasks *ts, const char *id, bool paused, struct err *err)
 		t->row.paused = paused;
 		if (t->flow)
 			flow_pause(t->flow, paused);
-	}
+		else if (!paused) {
+			t->open_asked = true;
+			t->beyond_repair = false;
+		}
 	}
 	pthread_mutex_unlock(&ts->mutex);
 	return rc;

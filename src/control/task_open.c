@@ -15,6 +15,8 @@
 #include "task_folder.h"
 #include "task_priv.h"
 
+#define LOOK_MS 60000 /* between two tries to open what waits for an operator */
+
 struct flow_conf task_flow_conf(struct tasks *ts, const struct task_row *r, const char *dir)
 {
 	return (struct flow_conf){.conf = ts->conf,
@@ -51,6 +53,8 @@ static void open_task(struct tasks *ts, struct task *t)
 	bool paused = t->row.paused;
 	int rc;
 
+	t->open_asked = false;
+	t->opened_ms = clock_mono_ms();
 	pthread_mutex_unlock(&ts->mutex);
 	rc = open_flow(ts, t, paused, &flow, &err);
 	pthread_mutex_lock(&ts->mutex);
@@ -104,6 +108,15 @@ void task_open_flow(struct tasks *ts, struct task *t)
 	task_busy_end(ts, t);
 }
 
+static int64_t applied_seq(struct flow *flow)
+{
+	struct flow_status st = {0};
+
+	if (flow)
+		flow_status(flow, &st);
+	return st.applied_seq;
+}
+
 /* R16. With the mutex, which it gives up in between; t is busy. */
 static void repair_task(struct tasks *ts, struct task *t)
 {
@@ -114,6 +127,7 @@ static void repair_task(struct tasks *ts, struct task *t)
 	bool again;
 	int rc;
 
+	t->repair_seq = applied_seq(flow);
 	err_set(&t->open_err, ERR_JOURNAL_BAD, "the journal is damaged and is being repaired");
 	t->open_err_ms = clock_real_ms();
 	pthread_mutex_unlock(&ts->mutex);
@@ -138,21 +152,23 @@ static void repair_task(struct tasks *ts, struct task *t)
 	t->beyond_repair = rc <= 0 && !again;
 }
 
-static bool needs_repair(const struct task *t)
+static bool needs_repair(struct task *t)
 {
 	struct flow_status st;
 
-	if (t->beyond_repair)
-		return false;
 	if (!t->flow)
-		return t->open_err.code == ERR_JOURNAL_BAD;
+		return !t->beyond_repair && t->open_err.code == ERR_JOURNAL_BAD;
 	flow_status(t->flow, &st);
-	return st.applier.code == ERR_JOURNAL_BAD || st.reader.code == ERR_JOURNAL_BAD;
+	if (t->beyond_repair && st.applied_seq > t->repair_seq)
+		t->beyond_repair = false; /* that damage is behind it */
+	return !t->beyond_repair && (st.applier.code == ERR_JOURNAL_BAD || st.reader.code == ERR_JOURNAL_BAD);
 }
 
+/* What waits for an operator is looked at now and then, too: the file may be back. */
 static bool needs_opening(const struct task *t)
 {
-	return !t->flow && err_policy(t->open_err.code) == ERR_RETRY;
+	return !t->flow && (t->open_asked || err_policy(t->open_err.code) == ERR_RETRY ||
+			    clock_mono_ms() - t->opened_ms >= LOOK_MS);
 }
 
 /* ---- menders ---- */

@@ -21,10 +21,12 @@ struct task {
 	bool mender_set;
 	pthread_t mender; /* task_open.c */
 	struct err open_err;
-	bool beyond_repair; /* R16 was tried and did not help */
-	int64_t open_err_ms;
-	struct room room;   /* how its journal grows */
-	struct level level; /* how far behind its target is */
+	bool beyond_repair;             /* R16 was tried and did not help */
+	int64_t repair_seq;             /* up to where it was applied then; for the next damage it may help */
+	bool open_asked;                /* an operator's resume: opened now, whatever open_err says */
+	int64_t open_err_ms, opened_ms; /* when it began; the last try, monotonic */
+	struct room room;               /* how its journal grows */
+	struct level level;             /* how far behind its target is */
 };
 
 struct tasks {

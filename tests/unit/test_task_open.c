@@ -181,6 +181,31 @@ TEST(the_ticks_of_a_task_whose_delete_is_cut_short_bind_the_others_too)
 	kit_end();
 }
 
+TEST(a_resume_opens_what_was_mended_by_hand)
+{
+	kit_start();
+	create("t", "a");
+	kit_down();
+	err_set(&fake.open, ERR_JOURNAL_BAD, "apply.db is missing");
+	kit_up();
+	for (int i = 0; i < 3; i++) {
+		tasks_retry(kit_tasks);
+		CHECK(tasks_drain(kit_tasks, 5000));
+	}
+	CHECK_INT(fake.repairs, 1);
+	fake.open = (struct err){0};
+	tasks_retry(kit_tasks);
+	CHECK(tasks_drain(kit_tasks, 5000));
+	CHECK_INT(fake.alive, 0); /* nobody has said that it is back, and the minute is not over */
+	CHECK_INT(req_id("resume", "t"), 200);
+	tasks_retry(kit_tasks);
+	CHECK(tasks_drain(kit_tasks, 5000));
+	CHECK_INT(fake.alive, 1);
+	CHECK_INT(req_id("get", "t"), 200);
+	CHECK_STR(str_at("data.task.health.status"), "ok");
+	kit_end();
+}
+
 TEST(a_task_whose_opening_may_heal_is_opened_again)
 {
 	kit_start();
@@ -250,6 +275,25 @@ TEST(a_repair_that_does_not_help_is_not_repeated_and_says_why)
 	}
 	CHECK_INT(fake.repairs, 1);
 	CHECK_INT(fake.alive, 1);
+	kit_end();
+}
+
+TEST(a_repair_that_found_nothing_leaves_later_damage_to_be_repaired_R16)
+{
+	kit_start();
+	create("t", "a");
+	fake.status.applied_seq = 5;
+	fake.status.applier = (struct health){.status = HEALTH_HELD, .code = ERR_JOURNAL_BAD};
+	tasks_retry(kit_tasks);
+	CHECK(tasks_drain(kit_tasks, 5000));
+	CHECK_INT(fake.repairs, 1);
+	fake.status.applier = (struct health){0};
+	fake.status.applied_seq = 6;
+	tasks_retry(kit_tasks);
+	fake.status.applier = (struct health){.status = HEALTH_HELD, .code = ERR_JOURNAL_BAD};
+	tasks_retry(kit_tasks);
+	CHECK(tasks_drain(kit_tasks, 5000));
+	CHECK_INT(fake.repairs, 2);
 	kit_end();
 }
 
