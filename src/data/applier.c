@@ -91,6 +91,11 @@ void applier_free(struct applier *a)
 	free(a);
 }
 
+int applier_poll(struct applier *a, struct err *err)
+{
+	return a->c.poll && a->c.poll(a->c.arg) ? err_set(err, ERR_STOPPED, "the program is stopping") : 0;
+}
+
 static int restore(struct applier *a, struct err *err)
 {
 	AUTO(arena_free) struct arena *arena = arena_new();
@@ -157,13 +162,11 @@ int applier_tick(struct applier *a, struct err *err)
 	return 0;
 }
 
-/* What of the window goes to the sink, and its out timestamps (R21). */
-static void prepare(struct applier *a)
+/* What of the window goes to the sink: not the rows of collections on hold. */
+static void choose_data(struct applier *a)
 {
-	struct window *w = &a->window;
+	const struct window *w = &a->window;
 
-	a->data = arena_alloc(w->arena, (w->count + 1) * sizeof(*a->data));
-	a->out = arena_alloc(w->arena, (w->count + 1) * sizeof(*a->out));
 	a->data_count = 0;
 	for (size_t i = 0; i < w->count; i++) {
 		const struct entry *e = &w->entries[i];
@@ -174,19 +177,34 @@ static void prepare(struct applier *a)
 	}
 }
 
+/* Once a window; what each try to send it takes is in a->scratch. out: R21. */
+static void prepare(struct applier *a)
+{
+	struct window *w = &a->window;
+
+	a->data = arena_alloc(w->arena, (w->count + 1) * sizeof(*a->data));
+	a->out = arena_alloc(w->arena, (w->count + 1) * sizeof(*a->out));
+	choose_data(a);
+}
+
 /* Makes a->window the one to send: the intent's, the one cut ahead, or a new one. */
 static int take_window(struct applier *a, struct err *err)
 {
 	bool again = a->intent.type != INTENT_NONE;
+	struct apply_mark from = a->mark;
 	cdc_ts floor;
 	int rc;
 
 	if (a->has_window)
 		return 1;
+	if (!again && a->looked_seq > from.seq)
+		from.seq = a->looked_seq;
 	if (again)
 		gate_activate(a->gate, a->mark.out);
 	floor = again ? a->intent.floor : gate_enter(a->gate, a->mark.out);
-	rc = window_next(&a->window, a->cursor, &a->mark, &a->intent, &a->limits, floor, err);
+	rc = window_next(&a->window, a->cursor, &from, &a->intent, &a->limits, floor, err);
+	if (rc == 0 && !again)
+		a->looked_seq = a->window.last_seq;
 	if (rc <= 0)
 		return rc;
 	if (!again) {
@@ -198,46 +216,6 @@ static int take_window(struct applier *a, struct err *err)
 	prepare(a);
 	a->has_window = true;
 	return 1;
-}
-
-static void hold(struct applier *a, const struct entry *e, const char *reason, bool unclear)
-{
-	struct entry from = *e;
-
-	if (from.ts <= a->mark.ts) /* R13: told again; the rows read again after it are applied */
-		from.ts = a->mark.ts + 1;
-	holds_add(&a->holds, &from, reason)->unclear |= unclear;
-}
-
-/* A window that is sent again may be taken this time: holds that are not marked yet are forgotten. */
-static void drop_new_holds(struct applier *a)
-{
-	for (size_t i = a->holds.count; i-- > 0;)
-		if (a->holds.items[i].fresh)
-			holds_remove(&a->holds, a->holds.items[i].collection_id);
-}
-
-static void note_new_holds(struct applier *a)
-{
-	for (size_t i = 0; i < a->holds.count; i++) {
-		struct hold *h = &a->holds.items[i];
-
-		if (h->fresh)
-			applier_note(a, h, false,
-				     "collection %s.%s is on hold from seq %lld on, the others go on: %s",
-				     h->db, h->collection, (long long)h->seq, h->reason);
-		h->fresh = false;
-	}
-}
-
-static void note_refusals(struct applier *a, const struct sink_refusal *refused, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		for (size_t k = 0; k < a->data_count; k++)
-			if (a->data[k].seq == refused[i].seq) {
-				hold(a, &a->data[k], refused[i].reason, refused[i].unclear);
-				break;
-			}
 }
 
 /* Should this refusal of a DDL entry be tried again? Fills err as TARGET_BUSY then. */
@@ -274,7 +252,7 @@ static int send_data(struct applier *a, cdc_ts *last, struct err *err)
 	rc = a->c.sink_ops->write(a->c.sink, &w, a->scratch, &refused, &n, err);
 	if (rc < 0)
 		return rc;
-	note_refusals(a, refused, n);
+	applier_holds_refused(a, refused, n);
 	return 0;
 }
 
@@ -293,7 +271,7 @@ static int send_ddl(struct applier *a, const struct entry *e, cdc_ts *last, stru
 	if (wait_refusal(a, e, rc, err))
 		return -err->code;
 	if ((rc == -ERR_TARGET_REFUSED || rc == -ERR_TARGET_SCHEMA) && e->collection_id) {
-		hold(a, e, err->text, false);
+		applier_hold(a, e, err->text, false);
 		return 0;
 	}
 	return rc;
@@ -356,17 +334,6 @@ static void look_ahead(struct applier *a, const struct apply_mark *mark)
 				  gate_floor(a->gate, mark->out), &ignored) > 0;
 }
 
-/* Of the collections that these entries dropped; a drop that was refused is a hold itself. */
-static size_t erase_holds(struct applier *a, const struct entry *e, size_t n, struct state_row *ret)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < n; i++)
-		if (e[i].kind == KIND_DROP_COLLECTION && !holds_find(&a->holds, e[i].collection_id))
-			ret[count++] = holds_erase(e[i].collection_id, a->window.arena);
-	return count;
-}
-
 /* J4: the mark, the target's new objects, new holds and the next intent, in one commit. */
 static int mark_window(struct applier *a, cdc_ts last, const struct state_row *objects, size_t n,
 		       struct err *err)
@@ -377,7 +344,7 @@ static int mark_window(struct applier *a, cdc_ts last, const struct state_row *o
 				  .rows_applied = a->mark.rows_applied + rows_of(a)};
 	const struct window *w = &a->window;
 	size_t count = n, most = n + a->holds.count + w->late_count + w->count + 1;
-	struct state_row *all = arena_alloc(a->window.arena, most * sizeof(*all));
+	struct state_row *all = arena_alloc(a->scratch, most * sizeof(*all));
 	int rc;
 
 	mark.out = last > mark.ts ? last : mark.ts;
@@ -385,16 +352,16 @@ static int mark_window(struct applier *a, cdc_ts last, const struct state_row *o
 		memcpy(all, objects, n * sizeof(*all));
 	for (size_t i = 0; i < a->holds.count; i++)
 		if (a->holds.items[i].fresh)
-			all[count++] = holds_store(&a->holds.items[i], a->window.arena);
-	count += erase_holds(a, w->late, w->late_count, all + count);
+			all[count++] = holds_store(&a->holds.items[i], a->scratch);
+	count += applier_holds_erase(a, w->late, w->late_count, all + count);
 	if (a->intent.type == INTENT_DDL)
-		count += erase_holds(a, w->entries, w->count, all + count);
+		count += applier_holds_erase(a, w->entries, w->count, all + count);
 	look_ahead(a, &mark);
 	rc = apply_store_commit(a->c.store, &mark, a->has_next ? &a->next.intent : NULL, all, count, err);
 	if (rc < 0)
 		return rc;
 	CRASH_POINT("applier_marked");
-	note_new_holds(a);
+	applier_holds_note_new(a);
 	if (w->count && w->entries[w->count - 1].ts > a->mark.ts)
 		a->numbered = true; /* all that was read again has a number below the mark's */
 	a->mark = mark;
@@ -425,11 +392,13 @@ static int apply_window(struct applier *a, struct err *err)
 	int rc;
 
 	arena_reset(a->scratch);
-	drop_new_holds(a);
+	applier_holds_forget_new(a);
 	if ((rc = send_list(a, a->window.late, a->window.late_count, &changes, err)) < 0)
 		return rc;
-	if (a->window.late_count)
-		prepare(a); /* without the rows of what is on hold now */
+	if (a->window.late_count) {
+		applier_holds_in_doubt(a);
+		choose_data(a); /* without the rows of what is on hold now */
+	}
 	if (a->intent.type == INTENT_DATA)
 		rc = send_data(a, &last, err);
 	else
@@ -531,7 +500,7 @@ static int step(struct applier *a, struct err *err)
 			return rc;
 		cdc_ts known = a->window.watermark > a->mark.ts ? a->window.watermark : a->mark.ts;
 
-		journal_wait(a->c.journal, a->mark.seq, known, a->c.conf->idle_tick_ms);
+		journal_wait(a->c.journal, a->looked_seq, known, a->c.conf->idle_tick_ms);
 		return 1;
 	}
 	if ((rc = apply_window(a, err)) < 0)

@@ -38,6 +38,7 @@ struct applier_conf {
 	bool paused;
 	void (*applied)(void *arg, int64_t needed_seq); /* entries below are not needed any more (J3) */
 	void (*note)(void *arg, const struct applier_note *n); /* a hold began, stays or ended; may be NULL */
+	bool (*poll)(void *arg); /* it is at work (R33); true: it is to stop. May be NULL */
 	void *arg;
 };
 

@@ -54,8 +54,10 @@ int applier_name_passed_on(struct applier *a, const struct entry *e, bool *ret, 
 		return 0;
 	while (after < a->mark.seq) {
 		arena_reset(part);
-		rc = journal_read(a->cursor, after, a->limits.bytes, a->limits.entries, part, &b, err);
-		if (rc < 0 || b.count == 0)
+		if ((rc = applier_poll(a, err)) < 0 ||
+		    (rc = journal_read(a->cursor, after, a->limits.bytes, a->limits.entries, part, &b, err)) <
+			    0 ||
+		    b.count == 0)
 			return rc;
 		for (size_t i = 0; i < b.count && b.entries[i].seq <= a->mark.seq; i++) {
 			const struct entry *x = &b.entries[i];

@@ -37,7 +37,8 @@ struct applier {
 	int64_t refused_seq, refused_ms; /* a DDL that the target refuses, since when */
 	bool replay_turn;
 	bool restored;
-	bool numbered; /* mark.seq is at or above every entry at or below mark.ts (R13) */
+	int64_t looked_seq; /* up to there all was applied already and was read again (R13) */
+	bool numbered;      /* mark.seq is at or above every entry at or below mark.ts (R13) */
 
 	/* any thread */
 	atomic_bool paused, retry, unclear, blocked;
@@ -52,9 +53,24 @@ struct applier {
 /* applier.c */
 int applier_tick(struct applier *a, struct err *err); /* an unsent tick (R20) */
 void applier_publish(struct applier *a, cdc_ts ts);
+int applier_poll(struct applier *a, struct err *err); /* between two long reads; STOPPED */
 void applier_note(struct applier *a, const struct hold *h, bool over, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
+/* applier_holds.c. This entry was refused. unclear: and it is not known what of it is there. */
+void applier_hold(struct applier *a, const struct entry *e, const char *reason, bool unclear);
+void applier_holds_refused(struct applier *a, const struct sink_refusal *refused, size_t n); /* of a->data */
+/*
+ * A refusal of what came late (R13) may have put a collection on hold whose rows are in the window, before or
+ * behind it, and may have been sent: the hold begins with the first of them, and how much of them is there is
+ * not known.
+ */
+void applier_holds_in_doubt(struct applier *a);
+/* A window that is sent again may be taken this time: holds that are not marked yet are forgotten. */
+void applier_holds_forget_new(struct applier *a);
+void applier_holds_note_new(struct applier *a); /* they are marked */
+/* Of the collections that these entries dropped; a drop that was refused is a hold itself. */
+size_t applier_holds_erase(struct applier *a, const struct entry *e, size_t n, struct state_row *ret);
 /* applier_pin.c: no tick that this task has sent, in any life, is above it (R21). */
 cdc_ts applier_bound(struct apply_store *store);
 /*

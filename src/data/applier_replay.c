@@ -75,17 +75,20 @@ static bool waits(const struct hold *h, const struct entry *e)
 	       (e->ts >= h->ts || !window_has_own_time(e));
 }
 
+/* Reads a step; what lies between two entries of one collection may be gigabytes of others. */
+#define SCAN_BATCHES 16
+
 /*
  * Entries of the collection in [h->seq, last] into a->window: one barrier, or data up to the next one,
- * up to about the window's size; all of a window in doubt, whatever the size is now (R19). *end:
- * everything of the collection up to there is in.
+ * up to about the window's size, perhaps none; all of a window in doubt, whatever the size is now (R19).
+ * *end: everything of the collection up to there is in.
  */
 static int gather(struct applier *a, const struct hold *h, int64_t last, int64_t *end, struct err *err)
 {
 	AUTO(arena_free) struct arena *arena = arena_new();
 	struct window *w = &a->window;
 	int64_t after = h->seq - 1;
-	size_t bytes = 0, cap = 256, most = h->replay_seq ? SIZE_MAX : a->limits.bytes;
+	size_t bytes = 0, cap = 256, most = h->replay_seq ? SIZE_MAX : a->limits.bytes, batches = 0;
 	struct journal_batch b;
 	int rc;
 
@@ -93,9 +96,12 @@ static int gather(struct applier *a, const struct hold *h, int64_t last, int64_t
 	w->entries = arena_alloc(w->arena, cap * sizeof(*w->entries));
 	w->count = 0;
 	while (after < last) {
+		if (batches++ == SCAN_BATCHES && !h->replay_seq)
+			return 0; /* the others have their turn */
 		arena_reset(arena);
-		rc = journal_read(a->cursor, after, a->limits.bytes, a->limits.entries, arena, &b, err);
-		if (rc < 0)
+		if ((rc = applier_poll(a, err)) < 0 ||
+		    (rc = journal_read(a->cursor, after, a->limits.bytes, a->limits.entries, arena, &b,
+				       err)) < 0)
 			return rc;
 		if (b.count == 0)
 			break;
@@ -277,6 +283,27 @@ static int confirm(struct applier *a, struct hold *h, cdc_ts last, const struct 
 	return 0;
 }
 
+/*
+ * Nobody can replay what cannot be read: this collection waits on, for an operator, the others go on. Its
+ * files are not cut back (R16): all that came later would have to be read again, which the source may not
+ * have any more.
+ */
+static int unreadable(struct applier *a, struct hold *h, const struct err *why)
+{
+	AUTO_FREE char *reason =
+		xasprintf("its waiting changes cannot be read from the journal: %s. What came "
+			  "later is not affected. Once the file is whole again it goes on by "
+			  "itself; else copy the collection by other means, or make the task anew",
+			  why->text);
+
+	if (strcmp(h->reason, reason) != 0)
+		applier_note(a, h, false, "collection %s.%s stays on hold: %s", h->db, h->collection, reason);
+	hold_reason(h, reason);
+	h->retry_ms = clock_mono_ms() + HOLD_RETRY_MS;
+	applier_publish(a, a->mark.ts);
+	return 0;
+}
+
 int applier_replay(struct applier *a, struct err *err)
 {
 	struct hold *h = choose(a);
@@ -290,8 +317,10 @@ int applier_replay(struct applier *a, struct err *err)
 	if (!h)
 		return 0;
 	arena_reset(a->scratch);
-	if ((rc = gather(a, h, h->replay_seq ? h->replay_seq : a->mark.seq, &end, err)) < 0 ||
-	    (rc = open_window(a, h, end, err)) < 0)
+	rc = gather(a, h, h->replay_seq ? h->replay_seq : a->mark.seq, &end, err);
+	if ((rc == -ERR_JOURNAL_BAD || rc == -ERR_JOURNAL_IO) && !h->replay_seq)
+		return unreadable(a, h, err);
+	if (rc < 0 || (rc = open_window(a, h, end, err)) < 0)
 		return rc;
 	gate_activate(a->gate, a->mark.out);
 	if ((rc = send(a, h, &last, &objects, &n, &refusal, err)) < 0)

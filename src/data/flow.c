@@ -285,6 +285,7 @@ static int open_applier(struct flow *f, const struct flow_conf *conf, bool pause
 						  .sink = f->sink,
 						  .paused = paused,
 						  .applied = on_applied,
+						  .poll = applier_stopping,
 						  .note = on_hold,
 						  .arg = f},
 			   err);

@@ -50,12 +50,27 @@ static int look_at_db(struct pchannels *p, struct milvus *m, const char *db, str
 			continue;
 		if ((rc = milvus_describe(m, db, list->collection_names[i], arena, &d, err)) < 0)
 			return rc;
-		for (size_t k = 0; d && k < d->n_physical_channel_names; k++)
+		if (!d) /* renamed or dropped meanwhile: looked for again at the next refresh */
+			continue;
+		for (size_t k = 0; k < d->n_physical_channel_names; k++)
 			pchannels_add(p, d->physical_channel_names[k]);
 		p->seen = xrealloc(p->seen, (p->seen_count + 1) * sizeof(*p->seen));
 		p->seen[p->seen_count++] = list->collection_ids[i];
 	}
 	return 0;
+}
+
+static bool is_there(struct milvus *m, const char *db, struct arena *arena)
+{
+	Mv__ListDatabasesResponse *dbs;
+	struct err ignored;
+
+	if (milvus_list_databases(m, arena, &dbs, &ignored) < 0)
+		return true;
+	for (size_t i = 0; i < dbs->n_db_names; i++)
+		if (STREQ(dbs->db_names[i], db))
+			return true;
+	return false;
 }
 
 int pchannels_refresh(struct pchannels *p, struct milvus *m, struct err *err)
@@ -69,9 +84,13 @@ int pchannels_refresh(struct pchannels *p, struct milvus *m, struct err *err)
 	arena = arena_new();
 	if ((rc = milvus_list_databases(m, arena, &dbs, err)) < 0)
 		return rc;
-	for (size_t i = 0; i < dbs->n_db_names; i++)
-		if ((rc = look_at_db(p, m, dbs->db_names[i], arena, err)) < 0)
+	for (size_t i = 0; i < dbs->n_db_names; i++) {
+		rc = look_at_db(p, m, dbs->db_names[i], arena, err);
+		if (rc == -ERR_TARGET_REFUSED && !is_there(m, dbs->db_names[i], arena))
+			continue; /* it went away meanwhile: no reason to put the task on hold */
+		if (rc < 0)
 			return rc;
+	}
 	p->due_ms = clock_mono_ms() + REFRESH_MS;
 	return 0;
 }

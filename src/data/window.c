@@ -144,6 +144,8 @@ int window_next(struct window *w, struct journal_cursor *cursor, const struct ap
 		w->last_seq = b.count ? b.entries[b.count - 1].seq : after;
 		skip_applied(&b, mark->ts);
 		if (b.count == 0 && !b.complete) { /* applied already, any amount of it: look further */
+			if (!again)
+				return 0; /* the caller has other work between */
 			after = w->last_seq;
 			continue;
 		}

@@ -48,7 +48,8 @@ struct window_limits {
 /*
  * The next window after mark. open: the intent to be repeated (type NONE: cut a new one with the
  * given limits and floor). 1: w is filled. 0: nothing there (w->complete and w->watermark tell up to
- * where), or the journal has not yet read again what the intent covers.
+ * where; not complete: look on after w->last_seq), or the journal has not yet read again what the intent
+ * covers.
  */
 int window_next(struct window *w, struct journal_cursor *cursor, const struct apply_mark *mark,
 		const struct apply_intent *open, const struct window_limits *limits, cdc_ts floor,

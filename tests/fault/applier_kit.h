@@ -4,9 +4,12 @@
 #define APPLIER_KIT_H
 
 #include "apply_bench.h"
+#include "../../src/data/window.h"
 #include "../t.h"
 
 #include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -62,6 +65,57 @@ static __attribute__((unused)) void die_in_replay(struct bench *b)
 		;
 	bench_crash(b);
 	w->fail_at = 0;
+}
+
+static __attribute__((unused)) struct entry ddl_of(enum kind kind, cdc_ts ts, int64_t id)
+{
+	return (struct entry){.kind = kind,
+			      .ts = ts,
+			      .collection_id = id,
+			      .db = "default",
+			      .collection = "two",
+			      .vchannel = "",
+			      .pchannel = "",
+			      .body = (const uint8_t *)"",
+			      .size = 0};
+}
+
+/* All of the journal is lost and read again: etcd tells at once, in front, what came at ts before. */
+static __attribute__((unused)) void read_again(struct bench *b, struct entry *first, size_t n)
+{
+	static struct entry all[256];
+	AUTO(arena_free) struct arena *arena = arena_new();
+	struct journal_options o = {.segment_size = 1 << 20, .max_size = (int64_t)1 << 30, .keep_s = 3600};
+	struct journal_cursor *c;
+	struct journal_batch batch;
+	cdc_ts watermark = bench_watermark(b);
+	char path[96];
+	struct err err;
+	size_t count = 0;
+	int rows = b->rows;
+
+	CHECK(journal_cursor_open(&c, b->journal, &err) == 0);
+	CHECK(journal_read(c, -1, SIZE_MAX / 4, 10000, arena, &batch, &err) == 0);
+	CHECK(batch.complete && batch.count + n < ARRAY_LEN(all));
+	for (size_t i = 0; i < batch.count; i++)
+		if (i == 2) { /* behind the creations */
+			memcpy(all + count, first, n * sizeof(*first));
+			for (size_t k = 0; k < n; k++)
+				all[count + k].ts = batch.entries[i].ts;
+			count += n;
+			all[count++] = batch.entries[i];
+		} else if (window_has_own_time(&batch.entries[i])) {
+			all[count++] = batch.entries[i];
+		}
+	journal_cursor_close(c);
+	o.min_seq = journal_last_seq(b->journal);
+	bench_crash(b);
+	journal_close(b->journal);
+	snprintf(path, sizeof(path), "%s/journal.lost", b->dir);
+	CHECK(mkdir(path, 0700) == 0);
+	CHECK(journal_open(&b->journal, path, &o, &err) >= 0);
+	bench_append(b, watermark, all, count);
+	b->rows = rows;
 }
 
 #endif

@@ -14,6 +14,14 @@ static void applied(void *arg, int64_t seq)
 	b->needed = seq;
 }
 
+static bool poll(void *arg)
+{
+	struct bench *b = arg;
+
+	b->polls++;
+	return false;
+}
+
 struct entry bench_row(enum kind kind, cdc_ts ts, int64_t coll, int p, uint64_t id)
 {
 	return (struct entry){.kind = kind,
@@ -107,6 +115,7 @@ bool bench_start(struct bench *b, bool paused)
 					       .sink = b->sink,
 					       .paused = paused,
 					       .applied = applied,
+					       .poll = poll,
 					       .arg = b},
 			&err) < 0) {
 		fprintf(stderr, "%s\n", err.text);

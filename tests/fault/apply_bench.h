@@ -15,6 +15,7 @@ struct bench {
 	struct applier *applier;
 	int64_t needed;  /* as the applier said last */
 	int rows;        /* data entries in the script */
+	int polls;       /* how often the applier said that it is at work */
 	const char *vfs; /* of apply.db */
 };
 

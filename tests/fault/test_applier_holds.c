@@ -368,19 +368,6 @@ TEST(R13_entries_read_again_under_new_numbers_are_passed_once_and_for_all)
 	bench_done(&b);
 }
 
-static struct entry ddl_of(enum kind kind, cdc_ts ts, int64_t id)
-{
-	return (struct entry){.kind = kind,
-			      .ts = ts,
-			      .collection_id = id,
-			      .db = "default",
-			      .collection = "two",
-			      .vchannel = "",
-			      .pchannel = "",
-			      .body = (const uint8_t *)"",
-			      .size = 0};
-}
-
 /* Refused for longer than a target that is starting is waited for. */
 TEST(R23_a_drop_that_is_refused_is_on_hold_after_a_restart_too)
 {
@@ -405,44 +392,6 @@ TEST(R23_a_drop_that_is_refused_is_on_hold_after_a_restart_too)
 	CHECK_INT(w->ddl[w->ddl_count - 1].kind, KIND_DROP_COLLECTION);
 	CHECK_INT(w->ddl[w->ddl_count - 1].collection_id, 2);
 	bench_done(&b);
-}
-
-/* All of the journal is lost and read again: etcd tells at once, in front, what came at ts before. */
-static void read_again(struct bench *b, struct entry *first, size_t n)
-{
-	static struct entry all[256];
-	AUTO(arena_free) struct arena *arena = arena_new();
-	struct journal_options o = {.segment_size = 1 << 20, .max_size = (int64_t)1 << 30, .keep_s = 3600};
-	struct journal_cursor *c;
-	struct journal_batch batch;
-	cdc_ts watermark = bench_watermark(b);
-	char path[96];
-	struct err err;
-	size_t count = 0;
-	int rows = b->rows;
-
-	CHECK(journal_cursor_open(&c, b->journal, &err) == 0);
-	CHECK(journal_read(c, -1, SIZE_MAX / 4, 10000, arena, &batch, &err) == 0);
-	CHECK(batch.complete && batch.count + n < ARRAY_LEN(all));
-	for (size_t i = 0; i < batch.count; i++)
-		if (i == 2) { /* behind the creations */
-			memcpy(all + count, first, n * sizeof(*first));
-			for (size_t k = 0; k < n; k++)
-				all[count + k].ts = batch.entries[i].ts;
-			count += n;
-			all[count++] = batch.entries[i];
-		} else if (window_has_own_time(&batch.entries[i])) {
-			all[count++] = batch.entries[i];
-		}
-	journal_cursor_close(c);
-	o.min_seq = journal_last_seq(b->journal);
-	bench_crash(b);
-	journal_close(b->journal);
-	snprintf(path, sizeof(path), "%s/journal.lost", b->dir);
-	CHECK(mkdir(path, 0700) == 0);
-	CHECK(journal_open(&b->journal, path, &o, &err) >= 0);
-	bench_append(b, watermark, all, count);
-	b->rows = rows;
 }
 
 TEST(R13_R23_a_rename_that_waits_is_not_lost_when_the_journal_is_read_again)

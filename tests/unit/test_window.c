@@ -213,7 +213,10 @@ TEST(R13_what_is_applied_is_not_applied_again_after_the_tail_was_read_again)
 	journal_close(j);
 	open_journal(100);
 	append(90, "iiiii", (cdc_ts[]){10, 25, 40, 41, 50});
-	CHECK_INT(next(&mark, &none), 1);
+	while (next(&mark, &none) == 0) { /* what is applied already, in steps */
+		CHECK(!w.complete && w.last_seq > mark.seq);
+		mark.seq = w.last_seq;
+	}
 	CHECK_INT(w.entries[0].ts, 41);
 	done();
 }
