@@ -324,15 +324,16 @@ static struct made *make_before_plan(struct reader *r, const struct record *cons
 /*
  * The records of the cut, at most about CUT_BYTES of them; *watermark is lowered to what fits. Never to one
  * step above the last cut: that is the sign of the idle cut, at which the catalog derives drops since no
- * record can come (R5), but here the rest of a backlog does.
+ * record can come (R5), but here the rest of a backlog does. Nor below it: late messages of the replicate
+ * topic are at or below the last cut and may be more than CUT_BYTES by themselves (R8).
  */
 static size_t collect(struct reader *r, cdc_ts *watermark, const struct record *const **ret, size_t *dups)
 {
 	cdc_ts fits = *watermark;
 	size_t n = merger_collect(&r->merger, &fits, CUT_BYTES, ret, dups);
 
-	if (fits < *watermark && fits == r->prev + 1) {
-		fits = r->prev + 2;
+	if (fits < *watermark && fits <= r->prev + 1) {
+		fits = *watermark < r->prev + 2 ? *watermark : r->prev + 2;
 		n = merger_collect(&r->merger, &fits, SIZE_MAX, ret, dups);
 	}
 	*watermark = fits;
