@@ -52,8 +52,8 @@ struct source_ops {
 	 * Up to max records of all assigned pchannels, in order within each. Waits <= wait_ms for the
 	 * first. Returns the number; 0: nothing came. The records belong to the caller. Errors are
 	 * sticky until the cause goes away: SOURCE_LOST (all brokers down), POSITION_GONE (the log was
-	 * cut under us: never a silent jump), SOURCE_FORMAT (a message cannot be decoded: names
-	 * pchannel and id). No record is lost by an error: the next call goes on.
+	 * cut under us: never a silent jump; err->pchannel tells whose), SOURCE_FORMAT (a message cannot be
+	 * decoded: names pchannel and id). No record is lost by an error: the next call goes on.
 	 */
 	int (*read)(struct source *s, struct record *ret, size_t max, int wait_ms, struct err *err);
 
