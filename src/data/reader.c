@@ -111,6 +111,7 @@ static int replicate_anew(struct reader *r, struct channel *ch, struct err *err)
 	ch->assigned = ch->paused = false;
 	cutter_done(&ch->cutter);
 	cutter_init(&ch->cutter, &pos, false);
+	r->moved = true;
 	text = xasprintf("%s: what was to be read next was removed, or the topic was deleted or made again; "
 			 "reading goes on at what it has. Flushes may be missing on the target, no row is",
 			 pos.pchannel);
@@ -184,6 +185,7 @@ static void feed(struct reader *r, struct record *rec)
 		if (rec->ts > ch->cutter.low)
 			atomic_fetch_add(&r->captured, rec->rows);
 	}
+	r->moved |= !ch->cutter.ticking;
 	cutter_feed(&ch->cutter, rec);
 	if (ch->cutter.tick != tick)
 		ch->tick_moved_ms = r->clock_ms();

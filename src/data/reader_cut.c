@@ -98,6 +98,16 @@ static int fence(struct reader *r, cdc_ts watermark, struct err *err)
 	return rc;
 }
 
+/* What is kept of the replicate topic is older than the fence, and to that no collection lives: a hint to
+ * flush is of none (R24). Else it would be kept, and its position stand still, until one is made. */
+static void forget_hints(struct reader *r)
+{
+	for (size_t i = 0; i < r->merger.count; i++)
+		if (r->merger.channels[i].used && !r->merger.channels[i].cutter.ticking)
+			cutter_forget(&r->merger.channels[i].cutter);
+	atomic_store(&r->buffered, (long long)merger_bytes(&r->merger));
+}
+
 /* Nothing to read: the catalog is looked at now and then, for new collections and for databases. */
 static int cut_idle(struct reader *r, struct err *err)
 {
@@ -110,7 +120,8 @@ static int cut_idle(struct reader *r, struct err *err)
 	if ((rc = reader_join(r, UINT64_MAX, err)) != 0)
 		return rc;
 	atomic_store(&r->quiet_ms, clock_real_ms());
-	if (!catalog_pending(r->catalog))
+	forget_hints(r);
+	if (!catalog_pending(r->catalog) && !(r->moved && r->clock_ms() - r->cut_ms >= IDLE_MOVED_MS))
 		return 0;
 	/* source time is not known without ticks; one step above the last cut is below all that comes */
 	if ((rc = reader_build(r, r->prev + 1, true, err)) < 0)
@@ -415,7 +426,7 @@ int reader_append(struct reader *r, struct err *err)
 	merger_cut(&r->merger, r->pending.watermark);
 	r->prev = r->pending.watermark;
 	r->cut_ms = r->clock_ms();
-	r->has_pending = false;
+	r->has_pending = r->moved = false;
 	leave_dead(r);
 	atomic_store(&r->buffered, (long long)merger_bytes(&r->merger));
 	return 1;

@@ -37,6 +37,17 @@ static struct rig *plain(void)
 	return g;
 }
 
+/* No collection at all. */
+static struct rig *empty(void)
+{
+	struct rig *g = rig_new();
+
+	broker_topic(g->broker, REPLICATE);
+	rig_oracle(g, ts_ms(T(0)));
+	rig_start(g);
+	return g;
+}
+
 static uint64_t stored_next(struct rig *g)
 {
 	struct position p;
@@ -143,6 +154,59 @@ TEST(R11_a_topic_with_rows_is_told_though_the_replicate_topic_goes_on)
 		CHECKF(strstr(g->err.text, "dml_0"), "%s", g->err.text);
 	}
 	CHECK_INT(journal_watermark(g->j), T(20));
+	rig_done(g);
+}
+
+TEST(R8_without_a_live_collection_the_position_moves_and_memory_is_freed)
+{
+	struct rig *g = empty();
+	struct reader_stat st;
+	cdc_ts before;
+
+	for (int i = 0; i < 10; i++)
+		rig_flush(g, "unknown", T(10 + i), false);
+	rig_steps(g, 100);
+	reader_stat(g->r, &st);
+	CHECK_INT(st.buffered, 0);
+	CHECK_INT(stored_next(g), 10);
+	before = g->r->prev;
+	rig_steps(g, 200); /* nothing came: nothing is written */
+	CHECK_INT(g->r->prev, before);
+	rig_close(g);
+	rig_flush(g, "unknown", T(30), false);
+	broker_trim(g->broker, REPLICATE, 10);
+	open_listening(g);
+	rig_steps(g, 100);
+	CHECK_INT(told_count, 0);
+	CHECK_INT(stored_next(g), 11);
+	rig_done(g);
+}
+
+TEST(R8_the_position_moves_after_the_last_collection_was_dropped)
+{
+	struct rig *g = plain();
+
+	rig_drop(g, 100, T(30));
+	rig_tick_all(g, T(40));
+	rig_run(g, T(40));
+	for (int i = 0; i < 10; i++)
+		rig_flush(g, "a", T(50 + i), false);
+	rig_steps(g, 100);
+	CHECK_INT(stored_next(g), 11);
+	rig_done(g);
+}
+
+TEST(R8_a_hint_of_a_collection_that_just_came_is_kept)
+{
+	struct rig *g = empty();
+
+	rig_steps(g, 20);
+	rig_create(g, 100, "a", T(10), "dml_0", NULL);
+	rig_insert(g, 100, 0, T(15));
+	rig_flush(g, "a", T(18), false); /* may be read before etcd is */
+	rig_tick_all(g, T(20));
+	rig_run(g, T(20));
+	rig_journal_is(g, T(0), "create collection a@10, insert a@15, flush a@18");
 	rig_done(g);
 }
 
