@@ -310,13 +310,17 @@ static void build_positions(struct reader *r, cdc_ts watermark)
 
 struct made {
 	struct entry *entries;
-	size_t count;
+	size_t count, most;
 };
 
-/* Most entries that the record can become. */
+/* Most entries that the record can become. A backlog has many flushes, and nearly all name one collection. */
 static size_t most_entries(const struct record *rec)
 {
-	return rec->kind == KIND_FLUSH ? ARRAY_LEN(((struct decode_flush *)0)->collections) : 1;
+	struct decode_flush flush;
+
+	if (rec->kind != KIND_FLUSH)
+		return 1;
+	return decode_flush(rec->body, rec->size, &flush, NULL) < 0 ? 0 : flush.count;
 }
 
 static struct made *make_before_plan(struct reader *r, const struct record *const *order, size_t n)
@@ -324,10 +328,9 @@ static struct made *make_before_plan(struct reader *r, const struct record *cons
 	struct made *made = arena_alloc(r->arena, (n + 1) * sizeof(*made));
 
 	for (size_t i = 0; i < n; i++) {
-		size_t most = most_entries(order[i]);
-
-		made[i].entries = arena_alloc(r->arena, most * sizeof(struct entry));
-		made[i].count = record_entries(r, order[i], false, made[i].entries, most);
+		made[i].most = most_entries(order[i]);
+		made[i].entries = arena_alloc(r->arena, made[i].most * sizeof(struct entry));
+		made[i].count = record_entries(r, order[i], false, made[i].entries, made[i].most);
 	}
 	return made;
 }
@@ -370,14 +373,13 @@ int reader_build(struct reader *r, cdc_ts watermark, bool idle, struct err *err)
 	}
 	cap = plan.entry_count;
 	for (size_t i = 0; i < n; i++)
-		cap += most_entries(order[i]);
+		cap += made[i].most;
 	entries = arena_alloc(r->arena, (cap + 1) * sizeof(*entries));
 	for (size_t i = 0; i < n; i++) {
 		while (p < plan.entry_count && plan_first(&plan.entries[p], order[i]))
 			entries[count++] = plan.entries[p++];
 		if (!made[i].count)
-			made[i].count =
-				record_entries(r, order[i], true, made[i].entries, most_entries(order[i]));
+			made[i].count = record_entries(r, order[i], true, made[i].entries, made[i].most);
 		memcpy(entries + count, made[i].entries, made[i].count * sizeof(*entries));
 		count += made[i].count;
 	}

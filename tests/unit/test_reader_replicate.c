@@ -210,4 +210,18 @@ TEST(R8_a_hint_of_a_collection_that_just_came_is_kept)
 	rig_done(g);
 }
 
+TEST(R8_many_hints_in_one_cut_take_no_more_memory_than_they_are)
+{
+	struct rig *g = plain();
+	size_t n = 5000;
+
+	for (size_t i = 0; i < n; i++)
+		rig_flush(g, i % 2 ? "a" : "unknown", T(21) + i, false);
+	rig_tick_all(g, T(40));
+	rig_run(g, T(40));
+	CHECK_INT(stored_next(g), 1 + n);
+	CHECKF(arena_size(g->r->arena) < n * 1000, "%zu bytes", arena_size(g->r->arena));
+	rig_done(g);
+}
+
 TEST_MAIN()
