@@ -40,7 +40,8 @@ struct source_ops {
 	 * Starts delivery of pos->pchannel from pos->next (inclusive) as index. Checks the gap first
 	 * (R11): POSITION_GONE with pchannel, wanted and held range in words, when the broker no
 	 * longer (or not yet: end < next) has it, or when the message at pos->guard is another one.
-	 * Blocks <= timeout_ms. SOURCE_LOST: nothing was assigned, try again.
+	 * Blocks <= timeout_ms. SOURCE_LOST: nothing was assigned, try again; for some seconds also
+	 * when the broker does not know the pchannel, since one that is starting up may yet.
 	 */
 	int (*assign)(struct source *s, int index, const struct position *pos, int timeout_ms,
 		      struct err *err);
