@@ -40,7 +40,8 @@ struct source_ops {
 	 * Starts delivery of pos->pchannel from pos->next (inclusive) as index. Checks the gap first
 	 * (R11): POSITION_GONE with pchannel, wanted and held range in words, when the broker no
 	 * longer (or not yet: end < next) has it, or when the message at pos->guard is another one.
-	 * Blocks <= timeout_ms. SOURCE_LOST: nothing was assigned, try again.
+	 * Blocks <= timeout_ms. SOURCE_LOST: nothing was assigned, try again; for some seconds also
+	 * when the broker does not know the pchannel, since one that is starting up may yet.
 	 */
 	int (*assign)(struct source *s, int index, const struct position *pos, int timeout_ms,
 		      struct err *err);
@@ -52,8 +53,8 @@ struct source_ops {
 	 * Up to max records of all assigned pchannels, in order within each. Waits <= wait_ms for the
 	 * first. Returns the number; 0: nothing came. The records belong to the caller. Errors are
 	 * sticky until the cause goes away: SOURCE_LOST (all brokers down), POSITION_GONE (the log was
-	 * cut under us: never a silent jump), SOURCE_FORMAT (a message cannot be decoded: names
-	 * pchannel and id). No record is lost by an error: the next call goes on.
+	 * cut under us: never a silent jump; err->pchannel tells whose), SOURCE_FORMAT (a message cannot be
+	 * decoded: names pchannel and id). No record is lost by an error: the next call goes on.
 	 */
 	int (*read)(struct source *s, struct record *ret, size_t max, int wait_ms, struct err *err);
 

@@ -12,11 +12,18 @@ void cutter_init(struct cutter *c, const struct position *pos, bool ticking)
 	memcpy(c->pchannel, pos->pchannel, sizeof(c->pchannel));
 }
 
-void cutter_done(struct cutter *c)
+void cutter_forget(struct cutter *c)
 {
 	for (size_t i = 0; i < c->kept_count; i++)
 		record_release(&c->kept[i]);
 	free(c->kept);
+	c->kept = NULL;
+	c->kept_count = c->kept_cap = c->bytes = 0;
+}
+
+void cutter_done(struct cutter *c)
+{
+	cutter_forget(c);
 	*c = (struct cutter){0};
 }
 

@@ -36,6 +36,8 @@ void cutter_done(struct cutter *c); /* releases what is kept */
 void cutter_feed(struct cutter *c, struct record *r);
 /* Records with ts <= watermark leave (and are released); they must have been journaled. */
 void cutter_cut(struct cutter *c, cdc_ts watermark);
+/* All that is kept leaves: nobody wants it any more. The position is then behind what was read. */
+void cutter_forget(struct cutter *c);
 /* R1: where to read on if everything <= watermark is covered: the first kept record above it or the
  * last tick if that is above it, whichever comes first, else the next message; ts = watermark. */
 void cutter_position(const struct cutter *c, cdc_ts watermark, struct position *ret);

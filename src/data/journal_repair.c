@@ -150,17 +150,46 @@ static int check_file(const char *path, int64_t first, int64_t after, int64_t *l
 	return rc;
 }
 
+/* The files of a segment; a WAL fits any database, so they keep one name. */
+static const char *const suffix[] = {"", "-wal", "-shm"};
+
+/* copy: what stands between the name and the suffix in quarantine/. */
+static void name_aside(char *ret, size_t n, const char *away, int64_t first, const char *copy, size_t i)
+{
+	char tail[32];
+
+	snprintf(tail, sizeof(tail), "%s%s", copy, suffix[i]);
+	name_of(ret, n, away, first, tail);
+}
+
+static bool is_free(const char *away, int64_t first, const char *copy)
+{
+	char path[4096];
+
+	for (size_t i = 0; i < ARRAY_LEN(suffix); i++) {
+		name_aside(path, sizeof(path), away, first, copy, i);
+		if (access(path, F_OK) == 0)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * A journal that went back writes files of the same names again, so a set that finds its name taken gets a
+ * number: what was put aside before stays, and no WAL comes beside a database that it is not of.
+ */
 static int set_aside(const char *dir, int64_t first, struct err *err)
 {
-	static const char *const suffix[] = {"", "-wal", "-shm"};
 	AUTO_FREE char *away = xasprintf("%s/quarantine", dir);
-	char from[4096], to[4096];
+	char from[4096], to[4096], copy[16] = "";
 
 	if (mkdir(away, 0750) < 0 && errno != EEXIST)
 		return err_set(err, ERR_JOURNAL_IO, "%s: cannot be made: %s", away, strerror(errno));
+	for (int n = 1; !is_free(away, first, copy); n++)
+		snprintf(copy, sizeof(copy), ".%d", n);
 	for (size_t i = 0; i < ARRAY_LEN(suffix); i++) {
 		name_of(from, sizeof(from), dir, first, suffix[i]);
-		name_of(to, sizeof(to), away, first, suffix[i]);
+		name_aside(to, sizeof(to), away, first, copy, i);
 		if (rename(from, to) < 0 && errno != ENOENT)
 			return err_set(err, ERR_JOURNAL_IO, "%s: cannot be moved to %s: %s", from, to,
 				       strerror(errno));

@@ -91,6 +91,35 @@ void reader_free(struct reader *r)
 	free(r);
 }
 
+/*
+ * The replicate topic has no longer what was to be read next. Of it only hints to flush are used: no row is
+ * missing and nothing is held, as it is for a topic with rows (R11). Reading goes on at what it has now.
+ */
+static int replicate_anew(struct reader *r, struct channel *ch, struct err *err)
+{
+	struct position pos = {.ts = ch->cutter.low};
+	AUTO_FREE char *text = NULL;
+	struct mq_id end;
+	int rc;
+
+	memcpy(pos.pchannel, ch->cutter.pchannel, sizeof(pos.pchannel));
+	rc = r->c.source->bounds(r->source, pos.pchannel, BOUNDS_TIMEOUT_MS, &pos.next, &end, err);
+	if (rc < 0 && rc != -ERR_POSITION_GONE) /* that: there is none; one to come is read from its start */
+		return rc;
+	if (ch->assigned)
+		r->c.source->unassign(r->source, (int)(ch - r->merger.channels));
+	ch->assigned = ch->paused = false;
+	cutter_done(&ch->cutter);
+	cutter_init(&ch->cutter, &pos, false);
+	r->moved = true;
+	text = xasprintf("%s: what was to be read next was removed, or the topic was deleted or made again; "
+			 "reading goes on at what it has. Flushes may be missing on the target, no row is",
+			 pos.pchannel);
+	if (r->c.note)
+		r->c.note(r->c.note_arg, text);
+	return 0;
+}
+
 /* Starts delivery of every joined pchannel that is not delivered yet. */
 static int assign_all(struct reader *r, struct err *err)
 {
@@ -109,6 +138,11 @@ static int assign_all(struct reader *r, struct err *err)
 			/* the topic is made with the first operation: nothing is missed until then */
 			r->replicate_ms = r->clock_ms() + REPLICATE_RETRY_MS;
 			continue;
+		}
+		if (rc == -ERR_POSITION_GONE && !ch->cutter.ticking) {
+			if ((rc = replicate_anew(r, ch, err)) < 0)
+				return rc;
+			continue; /* the next step's */
 		}
 		if (rc < 0)
 			return rc;
@@ -151,6 +185,7 @@ static void feed(struct reader *r, struct record *rec)
 		if (rec->ts > ch->cutter.low)
 			atomic_fetch_add(&r->captured, rec->rows);
 	}
+	r->moved |= !ch->cutter.ticking;
 	cutter_feed(&ch->cutter, rec);
 	if (ch->cutter.tick != tick)
 		ch->tick_moved_ms = r->clock_ms();
@@ -179,6 +214,16 @@ static int silence(struct reader *r, struct err *err)
 	return 0;
 }
 
+/* A read that failed. 0: it goes on with the next step, after all. */
+static int read_failed(struct reader *r, int rc, struct err *err)
+{
+	int i = rc == -ERR_POSITION_GONE && err ? merger_find(&r->merger, err->pchannel) : -1;
+
+	if (i < 0 || r->merger.channels[i].cutter.ticking)
+		return rc;
+	return replicate_anew(r, &r->merger.channels[i], err);
+}
+
 static int read_more(struct reader *r, struct err *err)
 {
 	int wait = merger_live(&r->merger) ? 100 : 200;
@@ -186,7 +231,7 @@ static int read_more(struct reader *r, struct err *err)
 	int rc;
 
 	if (n < 0)
-		return n;
+		return (rc = read_failed(r, n, err)) < 0 ? rc : 1;
 	for (int i = 0; i < n; i++)
 		feed(r, &r->batch[i]);
 	CRASH_POINT("reader_read");

@@ -98,6 +98,16 @@ static int fence(struct reader *r, cdc_ts watermark, struct err *err)
 	return rc;
 }
 
+/* What is kept of the replicate topic is older than the fence, and to that no collection lives: a hint to
+ * flush is of none (R24). Else it would be kept, and its position stand still, until one is made. */
+static void forget_hints(struct reader *r)
+{
+	for (size_t i = 0; i < r->merger.count; i++)
+		if (r->merger.channels[i].used && !r->merger.channels[i].cutter.ticking)
+			cutter_forget(&r->merger.channels[i].cutter);
+	atomic_store(&r->buffered, (long long)merger_bytes(&r->merger));
+}
+
 /* Nothing to read: the catalog is looked at now and then, for new collections and for databases. */
 static int cut_idle(struct reader *r, struct err *err)
 {
@@ -110,7 +120,8 @@ static int cut_idle(struct reader *r, struct err *err)
 	if ((rc = reader_join(r, UINT64_MAX, err)) != 0)
 		return rc;
 	atomic_store(&r->quiet_ms, clock_real_ms());
-	if (!catalog_pending(r->catalog))
+	forget_hints(r);
+	if (!catalog_pending(r->catalog) && !(r->moved && r->clock_ms() - r->cut_ms >= IDLE_MOVED_MS))
 		return 0;
 	/* source time is not known without ticks; one step above the last cut is below all that comes */
 	if ((rc = reader_build(r, r->prev + 1, true, err)) < 0)
@@ -299,13 +310,17 @@ static void build_positions(struct reader *r, cdc_ts watermark)
 
 struct made {
 	struct entry *entries;
-	size_t count;
+	size_t count, most;
 };
 
-/* Most entries that the record can become. */
+/* Most entries that the record can become. A backlog has many flushes, and nearly all name one collection. */
 static size_t most_entries(const struct record *rec)
 {
-	return rec->kind == KIND_FLUSH ? ARRAY_LEN(((struct decode_flush *)0)->collections) : 1;
+	struct decode_flush flush;
+
+	if (rec->kind != KIND_FLUSH)
+		return 1;
+	return decode_flush(rec->body, rec->size, &flush, NULL) < 0 ? 0 : flush.count;
 }
 
 static struct made *make_before_plan(struct reader *r, const struct record *const *order, size_t n)
@@ -313,10 +328,9 @@ static struct made *make_before_plan(struct reader *r, const struct record *cons
 	struct made *made = arena_alloc(r->arena, (n + 1) * sizeof(*made));
 
 	for (size_t i = 0; i < n; i++) {
-		size_t most = most_entries(order[i]);
-
-		made[i].entries = arena_alloc(r->arena, most * sizeof(struct entry));
-		made[i].count = record_entries(r, order[i], false, made[i].entries, most);
+		made[i].most = most_entries(order[i]);
+		made[i].entries = arena_alloc(r->arena, made[i].most * sizeof(struct entry));
+		made[i].count = record_entries(r, order[i], false, made[i].entries, made[i].most);
 	}
 	return made;
 }
@@ -324,15 +338,16 @@ static struct made *make_before_plan(struct reader *r, const struct record *cons
 /*
  * The records of the cut, at most about CUT_BYTES of them; *watermark is lowered to what fits. Never to one
  * step above the last cut: that is the sign of the idle cut, at which the catalog derives drops since no
- * record can come (R5), but here the rest of a backlog does.
+ * record can come (R5), but here the rest of a backlog does. Nor below it: late messages of the replicate
+ * topic are at or below the last cut and may be more than CUT_BYTES by themselves (R8).
  */
 static size_t collect(struct reader *r, cdc_ts *watermark, const struct record *const **ret, size_t *dups)
 {
 	cdc_ts fits = *watermark;
 	size_t n = merger_collect(&r->merger, &fits, CUT_BYTES, ret, dups);
 
-	if (fits < *watermark && fits == r->prev + 1) {
-		fits = r->prev + 2;
+	if (fits < *watermark && fits <= r->prev + 1) {
+		fits = *watermark < r->prev + 2 ? *watermark : r->prev + 2;
 		n = merger_collect(&r->merger, &fits, SIZE_MAX, ret, dups);
 	}
 	*watermark = fits;
@@ -358,14 +373,13 @@ int reader_build(struct reader *r, cdc_ts watermark, bool idle, struct err *err)
 	}
 	cap = plan.entry_count;
 	for (size_t i = 0; i < n; i++)
-		cap += most_entries(order[i]);
+		cap += made[i].most;
 	entries = arena_alloc(r->arena, (cap + 1) * sizeof(*entries));
 	for (size_t i = 0; i < n; i++) {
 		while (p < plan.entry_count && plan_first(&plan.entries[p], order[i]))
 			entries[count++] = plan.entries[p++];
 		if (!made[i].count)
-			made[i].count =
-				record_entries(r, order[i], true, made[i].entries, most_entries(order[i]));
+			made[i].count = record_entries(r, order[i], true, made[i].entries, made[i].most);
 		memcpy(entries + count, made[i].entries, made[i].count * sizeof(*entries));
 		count += made[i].count;
 	}
@@ -414,7 +428,7 @@ int reader_append(struct reader *r, struct err *err)
 	merger_cut(&r->merger, r->pending.watermark);
 	r->prev = r->pending.watermark;
 	r->cut_ms = r->clock_ms();
-	r->has_pending = false;
+	r->has_pending = r->moved = false;
 	leave_dead(r);
 	atomic_store(&r->buffered, (long long)merger_bytes(&r->merger));
 	return 1;

@@ -19,6 +19,7 @@
 #define BOUNDS_TIMEOUT_MS 1500
 #define REPLICATE_RETRY_MS 5000 /* the replicate topic may not exist yet */
 #define TRIM_MS 5000
+#define IDLE_MOVED_MS 10000 /* nothing lives: how old a position of the replicate topic may get */
 
 struct reader {
 	/* constant after reader_new */
@@ -37,6 +38,7 @@ struct reader {
 	struct arena *arena; /* of the pending cut */
 	struct cut pending;  /* R2: built, not yet journaled; nothing is read meanwhile */
 	bool has_pending;
+	bool moved;        /* the replicate topic's position, since the last cut */
 	const char **live; /* pchannels that stay after the pending cut; arena */
 	size_t live_count;
 	int64_t cut_ms, fence_ms, trim_ms, replicate_ms, watermark_ms;

@@ -29,6 +29,7 @@ static void source_unref(struct source *s)
 	if (s->rk)
 		rd_kafka_destroy(s->rk);
 	pthread_mutex_destroy(&s->lock);
+	free(s->missing);
 	free(s);
 }
 
@@ -89,7 +90,6 @@ static int part_start(struct source *s, struct part *p, struct err *err)
 /* After a passed gap check: on, or paused if the caller wants it so. */
 static int part_go(struct source *s, struct part *p, struct err *err)
 {
-	p->missing_since = 0;
 	if (p->paused) {
 		p->state = PART_PAUSED;
 		return 0;
@@ -189,11 +189,44 @@ static struct part *part_slot(struct source *s, int index)
 	return s->parts[index];
 }
 
+/* What was found now: for how many ms has the topic been missing? */
+static int64_t missing_for(struct source *s, const char *pchannel, bool missing)
+{
+	int i = 0;
+
+	while (i < s->missing_count && !STREQ(s->missing[i].pchannel, pchannel))
+		i++;
+	if (i == s->missing_count && missing) {
+		s->missing = xrealloc(s->missing, ((size_t)i + 1) * sizeof(*s->missing));
+		s->missing[i].since_ms = kafka_now_ms();
+		snprintf(s->missing[i].pchannel, PCHANNEL_MAX, "%s", pchannel);
+		s->missing_count++;
+	} else if (i < s->missing_count && !missing) {
+		s->missing[i] = s->missing[--s->missing_count];
+	}
+	return missing ? kafka_now_ms() - s->missing[i].since_ms : 0;
+}
+
+/*
+ * The gap check of a part that is not started. A topic that was there may be unknown to brokers that are
+ * starting up, so that becomes final only after a while.
+ */
+static int part_check(struct source *s, struct part *p, int64_t end, struct err *err)
+{
+	bool missing;
+	int rc = kafka_check(s, p, end, &missing, err);
+	int64_t ms = missing_for(s, p->pchannel, missing);
+
+	if (rc == -ERR_POSITION_GONE && missing && ms < MISSING_LIMIT_MS)
+		return err_set(err, ERR_SOURCE_LOST, "%s: Kafka %s does not know this topic at the moment",
+			       p->pchannel, s->conf->address);
+	return rc;
+}
+
 static int kafka_assign(struct source *s, int index, const struct position *pos, int timeout_ms,
 			struct err *err)
 {
 	struct part *p;
-	bool missing;
 	int rc;
 
 	if (index < 0 || index >= KAFKA_INDEX_MAX || pos->next.lo > INT64_MAX || pos->guard.id.lo > INT64_MAX)
@@ -211,7 +244,7 @@ static int kafka_assign(struct source *s, int index, const struct position *pos,
 		*p = (struct part){0};
 		return kafka_failed(s, pos->pchannel, rd_kafka_last_error(), err);
 	}
-	if ((rc = kafka_check(s, p, until(timeout_ms), &missing, err)) < 0 || (rc = part_go(s, p, err)) < 0)
+	if ((rc = part_check(s, p, until(timeout_ms), err)) < 0 || (rc = part_go(s, p, err)) < 0)
 		kafka_unassign(s, index);
 	return err_about(rc, err, pos->pchannel);
 }
@@ -404,25 +437,14 @@ static void stop_all(struct source *s)
 			part_stop(s, s->parts[i], PART_CHECK);
 }
 
-/*
- * The gap check of one part inside of read(). A topic that was there may be unknown to brokers that
- * are starting up, so that becomes final only after a while.
- */
+/* The gap check of one part inside of read(). */
 static int recheck(struct source *s, struct part *p, struct err *err)
 {
 	struct err e = {0};
-	bool missing;
-	int rc = kafka_check(s, p, until(CHECK_LIMIT_MS), &missing, &e);
+	int rc = part_check(s, p, until(CHECK_LIMIT_MS), &e);
 
 	if (rc == 0 && (rc = part_go(s, p, &e)) == 0)
 		return 0;
-	if (!missing)
-		p->missing_since = 0;
-	else if (!p->missing_since)
-		p->missing_since = kafka_now_ms();
-	if (rc == -ERR_POSITION_GONE && missing && kafka_now_ms() - p->missing_since < MISSING_LIMIT_MS)
-		return err_set(err, ERR_SOURCE_LOST, "%s: Kafka %s does not know this topic at the moment",
-			       p->pchannel, s->conf->address);
 	if (rc == -ERR_POSITION_GONE) {
 		p->state = PART_GONE;
 		p->gone = e;

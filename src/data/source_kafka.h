@@ -46,11 +46,17 @@ struct part {
 	rd_kafka_topic_t *topic;
 	char pchannel[PCHANNEL_MAX];
 	int64_t next;
-	int64_t hole_end;      /* where a hole after `next` ends, which is being looked at again; -1 */
-	int64_t heard_ms;      /* when it was last known to be there: a message, or an answer */
-	int64_t missing_since; /* ms: the topic was first found missing; 0: it is there */
-	struct position pos;   /* next is not kept up to date; guard is (R11) */
-	struct err gone;       /* of PART_GONE */
+	int64_t hole_end;    /* where a hole after `next` ends, which is being looked at again; -1 */
+	int64_t heard_ms;    /* when it was last known to be there: a message, or an answer */
+	struct position pos; /* next is not kept up to date; guard is (R11) */
+	struct err gone;     /* of PART_GONE */
+};
+
+/* A topic that was missing when the broker was last asked: by name, for an assignment that fails leaves no
+ * part behind. */
+struct missing {
+	char pchannel[PCHANNEL_MAX];
+	int64_t since_ms;
 };
 
 struct source {
@@ -59,6 +65,8 @@ struct source {
 	rd_kafka_queue_t *queue;
 	struct part **parts; /* by index; NULL: never used */
 	int part_count;
+	struct missing *missing;
+	int missing_count;
 	rd_kafka_message_t *batch[KAFKA_BATCH]; /* taken, not yet handed out; NULL: dropped */
 	int batch_at, batch_count;
 	size_t drained; /* bytes and messages taken since the queue was last found empty */

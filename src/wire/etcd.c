@@ -159,7 +159,16 @@ static int read_header(const struct pb_field *f, struct header *ret)
 	return rc;
 }
 
-static int read_kv(const struct pb_field *f, struct etcd_kv *kv, struct arena *arena)
+/* Was this key asked for? Those who ask rely on it: they step over the prefix. */
+static bool in_range(const struct etcd_range *range, struct pb_bytes key)
+{
+	size_t n = strlen(range->key);
+
+	return (range->prefix ? key.size >= n : key.size == n) && memcmp(key.data, range->key, n) == 0;
+}
+
+static int read_kv(const struct pb_field *f, const struct etcd_range *range, struct etcd_kv *kv,
+		   struct arena *arena)
 {
 	struct pb_reader r = pb_reader(f->data, f->size);
 	struct pb_bytes key = {0}, value = {0};
@@ -176,7 +185,7 @@ static int read_kv(const struct pb_field *f, struct etcd_kv *kv, struct arena *a
 		else if (g.type == PB_VARINT && g.number == 3)
 			kv->mod_revision = (int64_t)g.value;
 	}
-	if (rc < 0 || key.size == 0)
+	if (rc < 0 || key.size == 0 || !in_range(range, key))
 		return -1;
 	kv->key = arena_strndup(arena, key.data, key.size);
 	kv->value = arena_dup(arena, value.data, value.size);
@@ -203,7 +212,7 @@ static int read_range(struct pb_bytes bytes, struct etcd_range *range, size_t *b
 	r = pb_reader(bytes.data, bytes.size);
 	while (pb_next(&r, &f) > 0) {
 		if (f.number == 2 && f.type == PB_BYTES) {
-			if ((rc = read_kv(&f, &range->kvs[range->kv_count], arena)) < 0)
+			if ((rc = read_kv(&f, range, &range->kvs[range->kv_count], arena)) < 0)
 				return -1;
 			/* a key with a NUL in it is nobody's who uses C strings: it counts only in total */
 			range->kv_count += (size_t)rc;

@@ -311,8 +311,9 @@ static int check_parts(const struct source *s, struct err *err)
 		const struct part *p = &s->parts[i];
 
 		if (p->on && (p->generation != p->topic->generation || p->next < p->topic->first))
-			return err_set(err, ERR_POSITION_GONE, "%s: %llu is wanted and gone", p->topic->name,
-				       (unsigned long long)p->next);
+			return err_about(err_set(err, ERR_POSITION_GONE, "%s: %llu is wanted and gone",
+						 p->topic->name, (unsigned long long)p->next),
+					 err, p->topic->name);
 	}
 	return 0;
 }

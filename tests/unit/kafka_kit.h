@@ -157,6 +157,19 @@ static void assigned(int index, const char *name, uint64_t next)
 	CHECKF(assign(index, at(name, next)) == 0, "%s", fx.err.text);
 }
 
+/* As long as the topic may come yet; returns what is final. */
+static int assign_finally(int index, struct position p)
+{
+	int64_t end = now_ms() + 2 * WAIT_MS;
+	int rc;
+
+	while ((rc = assign(index, p)) == -ERR_SOURCE_LOST) {
+		CHECKF(now_ms() < end, "%s", fx.err.text);
+		CHECK_INT(fx.ops->read(fx.s, fx.got, 512, 100, NULL), 0); /* waits: nothing is assigned */
+	}
+	return rc;
+}
+
 /* Reads until `want` records are there; SOURCE_LOST only when the test allows it. */
 static void read_records(int want, bool lost_is_fine)
 {

@@ -79,8 +79,8 @@ TEST(web_server_is_foreign)
 	CHECKF(strstr(f->err.text, "web server"), "%s", f->err.text);
 }
 
-/* A correct answer to read_one("a/1"), made with the generated code. */
-static void make_answer(struct buf *b)
+/* An answer with one key, made with the generated code. */
+static void make_answer_with(struct buf *b, const char *key, size_t key_size)
 {
 	Etcdpb__ResponseHeader header = ETCDPB__RESPONSE_HEADER__INIT;
 	Etcdpb__KeyValue kv = ETCDPB__KEY_VALUE__INIT, *kvs[] = {&kv};
@@ -90,7 +90,7 @@ static void make_answer(struct buf *b)
 
 	header.cluster_id = 7;
 	header.revision = 9;
-	kv.key = (ProtobufCBinaryData){3, (uint8_t *)(uintptr_t) "a/1"};
+	kv.key = (ProtobufCBinaryData){key_size, (uint8_t *)(uintptr_t)key};
 	kv.value = (ProtobufCBinaryData){2, (uint8_t *)(uintptr_t) "xy"};
 	kv.create_revision = 4;
 	kv.mod_revision = 5;
@@ -107,6 +107,40 @@ static void make_answer(struct buf *b)
 	txn.n_responses = 1;
 	buf_reserve(b, etcdpb__txn_response__get_packed_size(&txn));
 	b->len = etcdpb__txn_response__pack(&txn, b->data);
+}
+
+/* A correct answer to read_one("a/1"). */
+static void make_answer(struct buf *b)
+{
+	make_answer_with(b, "a/1", 3);
+}
+
+/* What the range a/1 (prefix: all that begins with it) makes of an answer with this key. */
+static void key_is(bool prefix, const char *key, size_t size, int code, size_t count)
+{
+	AUTO_BUF struct buf b = {0};
+	make_answer_with(&b, key, size);
+	struct reply r = {b.data, b.len};
+	AUTO(fake_server_free) struct fake_server *s = fake_server_new(replies, &r);
+	AUTO_FREE char *address = xasprintf("127.0.0.1:%d", fake_server_port(s));
+	AUTO(fixture_free) struct fixture *f = fixture_new(address);
+	struct etcd_range range = {.key = "a/1", .prefix = prefix};
+
+	read_for(f, &range, 1, 5000);
+	CHECKF(f->rc == -code, "'%.*s' %s: %s", (int)size, key, prefix ? "below" : "itself", f->err.text);
+	CHECK_INT(range.kv_count, count);
+}
+
+TEST(a_key_that_was_not_asked_for_is_refused)
+{
+	for (int prefix = 0; prefix < 2; prefix++) {
+		key_is(prefix, "a/1", 3, 0, 1);
+		key_is(prefix, "a", 1, ERR_SOURCE_FOREIGN, 0); /* would be read beyond its end */
+		key_is(prefix, "b/1", 3, ERR_SOURCE_FOREIGN, 0);
+		key_is(prefix, "a\0/1", 4, ERR_SOURCE_FOREIGN, 0);
+		key_is(prefix, "a/12", 4, prefix ? 0 : ERR_SOURCE_FOREIGN, (size_t)prefix);
+		key_is(prefix, "a/1\0x", 5, prefix ? 0 : ERR_SOURCE_FOREIGN, 0); /* counts only in total */
+	}
 }
 
 /* A fake server that answers each call with the next mutation of a good answer. */

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -121,6 +122,117 @@ TEST(R16_a_repair_that_dies_at_any_move_is_finished_by_the_next_start)
 			dir);
 		CHECK_INT(journal_last_seq(j), bad - 1);
 		kit_add(j, 21); /* a WAL left behind is not taken for a new file's */
+		CHECK(kit_read_after(j, 0, &err) >= 0);
+		journal_close(j);
+		kit_clean();
+	}
+}
+
+static bool exists(const char *dir, int64_t first, const char *suffix)
+{
+	AUTO_FREE char *path = xasprintf("%s%s", kit_segment(dir, first), suffix);
+
+	return access(path, F_OK) == 0;
+}
+
+static void write_file(const char *dir, int64_t first, const char *suffix, const char *text)
+{
+	AUTO_FREE char *path = xasprintf("%s%s", kit_segment(dir, first), suffix);
+	FILE *f = fopen(path, "w");
+
+	CHECK(f && fputs(text, f) >= 0 && fclose(f) == 0);
+}
+
+static void file_is(const char *dir, int64_t first, const char *suffix, const char *want)
+{
+	AUTO_FREE char *path = xasprintf("%s%s", kit_segment(dir, first), suffix);
+	char text[64] = "";
+	FILE *f = fopen(path, "r");
+
+	CHECKF(f, "%s", path);
+	CHECK(fgets(text, sizeof(text), f) || feof(f));
+	fclose(f);
+	CHECKF(STREQ(text, want), "%s: '%s', want '%s'", path, text, want);
+}
+
+/* A journal whose newest file is damaged for the second time: the first one and its WAL are put aside. */
+static int64_t damaged_again(const char *dir)
+{
+	AUTO_FREE char *away = xasprintf("%s/quarantine", dir);
+	int64_t bad = numbers[segments(dir) - 1];
+	struct journal *j;
+
+	damage(kit_segment(dir, bad));
+	CHECK_INT(journal_repair(dir, 0, &err), 1);
+	write_file(away, bad, "", "first");
+	write_file(away, bad, "-wal", "first's");
+	j = kit_open(&(struct journal_options){.segment_size = 20000, .keep_s = 3600}, dir);
+	kit_add(j, 21);
+	journal_close(j);
+	CHECK(exists(dir, bad, "")); /* the same name */
+	damage(kit_segment(dir, bad));
+	write_file(dir, bad, "-shm", ""); /* a set of three, as a killed process leaves it */
+	return bad;
+}
+
+TEST(R16_a_second_repair_keeps_apart_what_the_first_put_aside)
+{
+	const char *dir = make(20);
+	AUTO_FREE char *away = xasprintf("%s/quarantine", dir);
+	int64_t bad = damaged_again(dir);
+
+	CHECK_INT(journal_repair(dir, 0, &err), 1);
+	CHECK(!exists(dir, bad, "") && !exists(dir, bad, "-wal") && !exists(dir, bad, "-shm"));
+	file_is(away, bad, "", "first");
+	file_is(away, bad, "-wal", "first's");
+	CHECK(exists(away, bad, ".1") && exists(away, bad, ".1-shm"));
+	kit_clean();
+}
+
+TEST(R16_a_wal_alone_in_quarantine_does_not_get_another_database)
+{
+	const char *dir = make(20);
+	AUTO_FREE char *away = xasprintf("%s/quarantine", dir);
+	int64_t bad = numbers[segments(dir) - 1];
+
+	CHECK(mkdir(away, 0750) == 0);
+	write_file(away, bad, "-wal", "another's");
+	damage(kit_segment(dir, bad));
+	CHECK_INT(journal_repair(dir, 0, &err), 1);
+	CHECK(exists(away, bad, ".1") && !exists(away, bad, ""));
+	file_is(away, bad, "-wal", "another's");
+	kit_clean();
+}
+
+TEST(R16_a_second_repair_that_dies_at_any_move_is_finished_by_the_next_start)
+{
+	bool died = true;
+
+	for (int at = 1; died; at++) {
+		const char *dir = make(20);
+		AUTO_FREE char *away = xasprintf("%s/quarantine", dir);
+		int64_t bad = damaged_again(dir);
+		struct journal *j;
+		char point[64];
+		int status;
+		pid_t child;
+
+		snprintf(point, sizeof(point), "repair_moved:%d", at);
+		if ((child = fork()) == 0) {
+			setenv("CDC_CRASH", point, 1);
+			_exit(journal_repair(dir, 0, &err) == 1 ? 0 : 1);
+		}
+		CHECK(waitpid(child, &status, 0) == child);
+		died = WIFSIGNALED(status);
+		CHECK(died ? WTERMSIG(status) == SIGKILL : WEXITSTATUS(status) == 0);
+		CHECK(at > 1 || died);
+		CHECKF(journal_repair(dir, 0, &err) >= 0, "%s", err.text);
+		file_is(away, bad, "", "first");
+		file_is(away, bad, "-wal", "first's");
+		CHECK(exists(away, bad, ".1"));
+		j = kit_open(&(struct journal_options){.segment_size = 20000, .keep_s = 3600}, dir);
+		CHECK_INT(journal_last_seq(j), bad - 1);
+		kit_add(j, 22);
 		CHECK(kit_read_after(j, 0, &err) >= 0);
 		journal_close(j);
 		kit_clean();

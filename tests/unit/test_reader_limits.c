@@ -33,6 +33,43 @@ TEST(R8_a_late_flush_goes_into_the_next_cut_first_and_in_order)
 	rig_done(g);
 }
 
+/* A flush of "a" with `pad` bytes more. */
+static void fat_flush(struct rig *g, cdc_ts ts, size_t pad)
+{
+	AUTO_BUF struct buf b = {0};
+	AUTO_FREE uint8_t *junk = xcalloc(1, pad);
+
+	rig_base(g, &b, 402, ts, false);
+	pb_put_string(&b, 3, "a");
+	pb_put_bytes(&b, 50, junk, pad);
+	rig_send(g, REPLICATE, &b, ts);
+}
+
+TEST(R8_more_late_messages_than_fit_a_cut_do_not_hold_it)
+{
+	struct rig *g = plain();
+
+	rig_start(g);
+	rig_tick_all(g, T(20));
+	rig_run(g, T(20));
+	for (int i = 0; i < 4; i++) /* below the last cut, twice of what a cut takes */
+		fat_flush(g, T(11 + i), CUT_BYTES / 2);
+	rig_insert(g, 100, 0, T(30));
+	rig_tick_all(g, T(40));
+	rig_run(g, T(40));
+	rig_journal_is(g, T(0), "flush a@20+1, flush a@20+1, flush a@20+1, flush a@20+1, insert a@30");
+	for (int i = 0; i < 4; i++)
+		fat_flush(g, T(31 + i), CUT_BYTES / 2);
+	rig_tick_all(g, T(40) + 1); /* one step: nothing above it may be cut yet */
+	rig_run(g, T(40) + 1);
+	CHECK_INT(g->r->prev, T(40) + 1);
+	rig_insert(g, 100, 0, T(40) + 2);
+	rig_tick_all(g, T(50));
+	rig_run(g, T(50));
+	rig_journal_is(g, T(40), "flush a@40+1, flush a@40+1, flush a@40+1, flush a@40+1, insert a@40+2");
+	rig_done(g);
+}
+
 TEST(R8_operations_that_a_cdc_writer_made_are_left_out)
 {
 	struct rig *g = plain();

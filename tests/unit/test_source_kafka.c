@@ -94,7 +94,7 @@ TEST(a_missing_topic_is_gone_or_waited_for)
 	says("none");
 	CHECK_INT(assign(0, p), -ERR_SOURCE_WAIT);
 	p.next.lo = 5;
-	CHECK_INT(assign(0, p), -ERR_POSITION_GONE);
+	CHECK_INT(assign_finally(0, p), -ERR_POSITION_GONE);
 	says("offset 5");
 	p = at("none", 0);
 	p.guard.set = true;

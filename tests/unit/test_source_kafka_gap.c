@@ -202,6 +202,36 @@ TEST(a_topic_that_brokers_forget_for_a_moment_goes_on)
 	CHECK_INT(fx.got[0].id.lo, 1);
 }
 
+TEST(a_topic_that_starting_brokers_do_not_know_yet_is_waited_for)
+{
+	int64_t begin;
+
+	setup();
+	topic("a");
+	produce_tick("a", 1);
+	produce_tick("a", 2);
+	missing("a", true); /* a common start: Kafka answers before it knows its topics */
+	for (int i = 0; i < 3; i++) {
+		CHECK_INT(assign(0, at("a", 1)), -ERR_SOURCE_LOST);
+		CHECK_STR(fx.err.pchannel, "a");
+		says("does not know this topic");
+		nothing_comes(1);
+	}
+	missing("a", false);
+	assigned(0, "a", 1);
+	read_records(1, false);
+	CHECK_INT(fx.got[0].id.lo, 1);
+	fx.ops->unassign(fx.s, 0);
+	missing("a", true); /* this time for good */
+	begin = now_ms();
+	CHECK_INT(assign_finally(0, at("a", 1)), -ERR_POSITION_GONE);
+	CHECKF(now_ms() - begin >= 9900, "after %lld ms", (long long)(now_ms() - begin));
+	says("offset 1 is wanted");
+	CHECK_INT(assign(0, at("a", 1)), -ERR_POSITION_GONE); /* and stays so */
+	missing("a", false);
+	assigned(0, "a", 1);
+}
+
 TEST(R11_what_was_gone_is_looked_at_again_when_other_brokers_come)
 {
 	int rc;
