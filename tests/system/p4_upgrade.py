@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdc import compare, stack, until
-from machine import Rows, run
+from machine import Rows, Service, run
 
 if TYPE_CHECKING:
     from run import World
@@ -80,6 +80,22 @@ def test_an_upgrade_with_pending_entries_applies_them_once(world: "World") -> No
         stack("thaw", "target")
     rows.equal(90)
     until(lambda: not waiting(world), 10, "all of it is applied")
+
+
+def test_an_upgrade_restarts_the_instances_that_run_and_no_others(world: "World") -> None:
+    m = world.machine
+    runs, broken = (Service(m, world.folder / name, f"milvus-cdc@{name}", 94) for name in ("runs", "broken"))
+    m.write("/etc/milvus-cdc/runs.yaml", f"address: {runs.address}\n")
+    m.write("/etc/milvus-cdc/broken.yaml", "address: nowhere\n")
+    runs.start()
+    assert m.status("systemctl start milvus-cdc@broken") != 0
+    tried = m.show("InvocationID", broken.unit)
+    m.sh("apt-get -y --reinstall install /root/new.deb", seconds=300)  # for dpkg an upgrade as any other
+    assert m.show("ActiveState", runs.unit) == "active"
+    assert m.sh(f"readlink /proc/{runs.pid()}/exe").strip() == "/usr/bin/milvus-cdc", "not one that is deleted"
+    assert m.show("ActiveState", broken.unit) == "failed" and m.show("InvocationID", broken.unit) == tried
+    runs.systemctl("stop")
+    m.sh("systemctl reset-failed milvus-cdc@broken; rm /etc/milvus-cdc/runs.yaml /etc/milvus-cdc/broken.yaml")
 
 
 def pending(world: "World") -> str:
