@@ -149,6 +149,36 @@ def test_a_purge_that_is_answered_yes_removes_all(world: "World") -> None:
     Rows.forget()
 
 
+def test_root_neither_writes_nor_reads_through_a_link_in_the_data_directory(world: "World") -> None:
+    m = world.machine
+    install(world)
+    m.sh("systemctl stop milvus-cdc; echo s3cret-91b7 >/root/secret; chmod 600 /root/secret")
+    link = f"runuser -u milvus-cdc -- ln -sf /root/%s {DATA}/%s"
+    m.sh(link % ("planted", "unapplied.new") + ";" + link % ("secret", "unapplied"))
+    m.sh("apt-get -y remove milvus-cdc")
+    assert m.status("test -e /root/planted") != 0 and m.sh("cat /root/secret") == "s3cret-91b7\n"
+    assert m.sh(f"stat -c '%U %F' {DATA}/unapplied").strip() == "milvus-cdc regular empty file"
+    m.sh(link % ("secret", "unapplied"))
+    told = m.dialog("apt-get -y purge milvus-cdc", (ASKED, "no"))
+    assert "s3cret" not in told and "unknown" in told, "what is not known is asked about: " + told
+    assert kept(world)
+
+
+def test_a_disk_without_room_does_not_stop_the_removal(world: "World") -> None:
+    m, full = world.machine, DATA + "-full"
+    install(world)
+    assert m.status(f"test -L {DATA}/unapplied") != 0, "what a removal before wrote down, or was put there, is gone"
+    m.sh(f"mkdir {full}; mount -t tmpfs -o nr_inodes=2,mode=700,uid=$(id -u milvus-cdc) tmpfs {full}; : >{full}/control.db")
+    try:
+        told = m.sh("apt-get -y remove milvus-cdc")
+        assert f"{full}/unapplied cannot be written, so a purge will ask" in told, told
+        told = m.sh("apt-get -y purge milvus-cdc")
+        assert f"{full} is kept" in told and m.status(f"test -e {full}/control.db") == 0, told
+        assert not kept(world), "the other one has nothing that is pending"
+    finally:
+        m.sh(f"umount {full}; rmdir {full}")
+
+
 def test_purge_without_pending_entries_does_not_ask(world: "World") -> None:
     m = world.machine
     install(world)
