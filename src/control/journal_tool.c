@@ -48,6 +48,16 @@ static const char *time_text(cdc_ts ts, char *ret, size_t n)
 	return ret;
 }
 
+/*
+ * Names of folders and files, and errors about them: what a copied or damaged directory has for a name must
+ * not steer the terminal, or make lines of its own.
+ */
+static void print_name(const char *s)
+{
+	for (; *s; s++)
+		putchar(*s >= ' ' && *s <= '~' ? *s : '?');
+}
+
 static void print_size(int64_t bytes)
 {
 	if (bytes < 1 << 20)
@@ -67,8 +77,9 @@ static void print_pending(const struct peek_task *t)
 {
 	char text[64];
 
-	printf("%s: %" PRId64 " change%s (%" PRId64 " row%s) not on the target", t->id, t->pending,
-	       plural(t->pending), t->pending_rows, plural(t->pending_rows));
+	print_name(t->id);
+	printf(": %" PRId64 " change%s (%" PRId64 " row%s) not on the target", t->pending, plural(t->pending),
+	       t->pending_rows, plural(t->pending_rows));
 	if (t->holds)
 		printf(", %d collection%s on hold", t->holds, plural(t->holds));
 	printf("; complete up to %s\n", time_text(t->applied_ts, text, sizeof(text)));
@@ -78,7 +89,9 @@ static void print_task(const struct peek_task *t)
 {
 	char text[64];
 
-	printf("task %s\n  journal      %d file%s, ", t->id, t->segments, plural(t->segments));
+	printf("task ");
+	print_name(t->id);
+	printf("\n  journal      %d file%s, ", t->segments, plural(t->segments));
 	print_size(t->bytes);
 	printf(" (%" PRId64 " bytes)\n", t->bytes);
 	printf("  entries      %" PRId64 " to %" PRId64 "\n", t->first_seq, t->last_seq);
@@ -99,7 +112,11 @@ static int show_task(const char *data_dir, const char *id, bool pending_only)
 	int pending;
 
 	if (peek_task(&t, dir, true, &err) < 0) {
-		printf("%s%s: not known: %s\n", pending_only ? "" : "task ", id, err.text);
+		printf("%s", pending_only ? "" : "task ");
+		print_name(id);
+		printf(": not known: ");
+		print_name(err.text);
+		putchar('\n');
 		return 1;
 	}
 	pending = t.pending > 0 || t.holds > 0;

@@ -2,20 +2,22 @@
 /*
  * Names on the target, as patterns. A selection and a mapping make finitely many of them: a collection
  * that is named (by either) has one name there; the rest of a database or of the source keeps its
- * collections' names, so it is "all but those that have a pattern of their own". Pure; the limits on
- * the numbers of names are the API's.
+ * collections' names, so it is "all but those that have a pattern of their own".
+ *
+ * A name of database "*" counts once for each database that is named, so a short request can make very
+ * many patterns: they are counted before the first is made. What is compared is sorted, so that no
+ * comparison is of all with all. Pure.
  */
 #include "target_names.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-/* One name, or all but some. */
+/* One name, or all but some, which are sorted. */
 struct names {
 	const char *one; /* NULL: all but those */
-	const char **but;
+	const char *const *but;
 	size_t but_count;
-	uint64_t hash; /* of one */
 };
 
 struct pattern {
@@ -23,12 +25,25 @@ struct pattern {
 	struct names db, collection;
 };
 
+/* Sorted by the names on the target, "all but" last. */
 struct target_names {
 	struct pattern *items;
-	size_t count, cap;
+	size_t count;
 };
 
-/* A list of names, each once. */
+/* What is said of one collection of one database. */
+struct mention {
+	const char *db, *name; /* db "*": any that nobody names; name "*": all */
+	bool selected, excluded;
+	const char *to_db, *to; /* NULL: not mapped */
+};
+
+struct mentions {
+	struct mention *items;
+	size_t count;
+};
+
+/* Sorted, each once. */
 struct list {
 	const char **items;
 	size_t count;
@@ -44,23 +59,14 @@ static bool is_all(const char *s)
 	return STREQ(s, "*");
 }
 
-static bool contains(const char *const *items, size_t n, const char *s)
+static int by_text(const void *a, const void *b)
 {
-	for (size_t i = 0; i < n; i++)
-		if (STREQ(items[i], s))
-			return true;
-	return false;
-}
-
-static void list_add(struct list *l, const char *s)
-{
-	if (!is_all(s) && !contains(l->items, l->count, s))
-		l->items[l->count++] = s;
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 static struct names one(const char *s)
 {
-	return (struct names){.one = s, .hash = hash64(0, s, strlen(s))};
+	return (struct names){.one = s};
 }
 
 static struct names all_but(const struct list *l)
@@ -68,143 +74,307 @@ static struct names all_but(const struct list *l)
 	return (struct names){.but = l->items, .but_count = l->count};
 }
 
-static void push(struct arena *arena, struct target_names *t, struct pattern p)
-{
-	if (t->count == t->cap) {
-		struct pattern *bigger = arena_alloc(arena, (2 * t->cap + 16) * sizeof(*bigger));
+/* ---- what a selection and a mapping say ---- */
 
-		if (t->count)
-			memcpy(bigger, t->items, t->count * sizeof(*bigger));
-		t->items = bigger;
-		t->cap = 2 * t->cap + 16;
-	}
-	t->items[t->count++] = p;
+/* The databases that have a name. */
+static struct list databases(struct arena *arena, const struct selection *s, const struct name_map *names)
+{
+	size_t max = s->count + (names ? names->count : 0) + 1, n = 0, unique = 0;
+	const char **items = arena_alloc(arena, max * sizeof(*items));
+
+	items[n++] = "default"; /* always there */
+	for (size_t i = 0; i < s->count; i++)
+		if (!is_all(or_default(s->items[i].db)))
+			items[n++] = or_default(s->items[i].db);
+	for (size_t i = 0; names && i < names->count; i++)
+		items[n++] = or_default(names->items[i].db);
+	qsort(items, n, sizeof(*items), by_text);
+	for (size_t i = 0; i < n; i++)
+		if (!unique || !STREQ(items[unique - 1], items[i]))
+			items[unique++] = items[i];
+	return (struct list){items, unique};
 }
 
-/* What both arguments say about names; the lists of one computation. */
-struct world {
-	struct arena *arena;
-	const struct selection *s;
-	const struct name_map *names;
-	struct list dbs; /* that have a name */
-};
-
-static struct list new_list(const struct world *w)
+static int check_count(const struct selection *s, const struct name_map *names, const struct list *dbs,
+		       size_t *ret, struct err *err)
 {
-	size_t max = w->s->count + (w->names ? w->names->count : 0) + 1;
+	size_t everywhere = 0, count;
 
-	return (struct list){.items = arena_alloc(w->arena, max * sizeof(char *))};
+	for (size_t i = 0; i < s->count; i++)
+		everywhere += is_all(or_default(s->items[i].db));
+	count = s->count - everywhere + (names ? names->count : 0) + everywhere * (dbs->count + 1);
+	if (count > TARGET_NAMES_MAX)
+		return err_set(
+			err, ERR_INVALID,
+			"db_collections: %zu names of database \"*\" (selected or excluded) in each of "
+			"%zu databases (default, and those named in db_collections, "
+			"exclude_collections and name_mapping) are too many, a task may have %d names "
+			"in all: name fewer in \"*\", or make several tasks",
+			everywhere, dbs->count, TARGET_NAMES_MAX);
+	*ret = count;
+	return 0;
 }
 
-static struct list databases(const struct world *w)
+static void add(struct mentions *m, const char *db, const struct selection_item *item)
 {
-	struct list l = new_list(w);
-
-	list_add(&l, "default"); /* always there */
-	for (size_t i = 0; i < w->s->count; i++)
-		list_add(&l, or_default(w->s->items[i].db));
-	for (size_t i = 0; w->names && i < w->names->count; i++)
-		list_add(&l, or_default(w->names->items[i].db));
-	return l;
+	m->items[m->count++] = (struct mention){
+		.db = db, .name = item->collection, .selected = !item->exclude, .excluded = item->exclude};
 }
 
-/* The collections of a database (NULL: of one without a name) that anyone names. */
-static struct list collections(const struct world *w, const char *db)
+static int by_source(const void *pa, const void *pb)
 {
-	struct list l = new_list(w);
+	const struct mention *a = pa, *b = pb;
+	int c = strcmp(a->db, b->db);
 
-	for (size_t i = 0; i < w->s->count; i++) {
-		const char *of = or_default(w->s->items[i].db);
-
-		if (is_all(of) || (db && STREQ(of, db)))
-			list_add(&l, w->s->items[i].collection);
-	}
-	for (size_t i = 0; db && w->names && i < w->names->count; i++)
-		if (STREQ(or_default(w->names->items[i].db), db))
-			list_add(&l, w->names->items[i].collection);
-	return l;
+	return c ? c : strcmp(a->name, b->name);
 }
 
-/* Names that no request can hold stand for "some other one". */
-#define OTHER "?"
-
-static void add_database(const struct world *w, const char *db, struct target_names *t)
+/* Sorts; what is said of the same becomes one. */
+static void unite(struct mentions *m)
 {
-	struct list list = collections(w, db);
-	const char *source = db ? db : OTHER;
-	struct names target;
+	size_t n = 0;
 
-	for (size_t i = 0; i < list.count; i++) {
-		const char *to_db, *to;
+	qsort(m->items, m->count, sizeof(*m->items), by_source);
+	for (size_t i = 0; i < m->count; i++) {
+		struct mention *last = n ? &m->items[n - 1] : NULL, *it = &m->items[i];
 
-		if (!selection_wants(w->s, source, list.items[i]))
+		if (!last || by_source(last, it) != 0) {
+			m->items[n++] = *it;
 			continue;
-		name_map_collection(w->names, source, list.items[i], &to_db, &to);
-		push(w->arena, t,
-		     (struct pattern){db ? db : "*", list.items[i], db ? one(to_db) : all_but(&w->dbs),
-				      one(to)});
+		}
+		last->selected |= it->selected;
+		last->excluded |= it->excluded;
+		last->to_db = last->to_db ? last->to_db : it->to_db;
+		last->to = last->to ? last->to : it->to;
 	}
-	if (!selection_wants(w->s, source, OTHER))
-		return;
-	target = db ? one(name_map_db(w->names, db)) : all_but(&w->dbs);
-	push(w->arena, t, (struct pattern){db ? db : "*", "*", target, all_but(&list)});
+	m->count = n;
 }
 
-struct target_names *target_names_of(struct arena *arena, const struct selection *s,
-				     const struct name_map *names)
+static int mentions_of(struct mentions *ret, struct arena *arena, const struct selection *s,
+		       const struct name_map *names, const struct list *dbs, struct err *err)
 {
-	struct target_names *t = arena_alloc(arena, sizeof(*t));
-	struct world w = {.arena = arena, .s = s, .names = names};
+	struct mentions m = {0};
+	size_t max = 0;
+	int rc;
 
-	w.dbs = databases(&w);
-	for (size_t i = 0; i < w.dbs.count; i++)
-		add_database(&w, w.dbs.items[i], t);
-	add_database(&w, NULL, t);
-	return t;
+	if ((rc = check_count(s, names, dbs, &max, err)) < 0)
+		return rc;
+	m.items = arena_alloc(arena, (max + 1) * sizeof(*m.items));
+	for (size_t i = 0; i < s->count; i++) {
+		const char *db = or_default(s->items[i].db);
+
+		add(&m, db, &s->items[i]);
+		for (size_t k = 0; is_all(db) && k < dbs->count; k++)
+			add(&m, dbs->items[k], &s->items[i]);
+	}
+	for (size_t i = 0; names && i < names->count; i++) {
+		const struct name_map_item *item = &names->items[i];
+
+		m.items[m.count++] = (struct mention){.db = or_default(item->db),
+						      .name = item->collection,
+						      .to_db = or_default(item->to_db),
+						      .to = item->to_collection};
+	}
+	unite(&m);
+	*ret = m;
+	return 0;
+}
+
+/* ---- patterns ---- */
+
+/* The name of a database on the target; that of one without a name is none that has one. */
+static struct names target_db(const struct mention *m, const struct mention *all, const struct list *dbs)
+{
+	if (is_all(m->db))
+		return all_but(dbs);
+	return one(m->to_db ? m->to_db : all->to_db ? all->to_db : m->db);
+}
+
+/* All n are of one database. */
+static void add_database(struct arena *arena, const struct mention *m, size_t n, const struct list *dbs,
+			 struct target_names *t)
+{
+	struct mention all = {.db = m->db, .name = "*"};
+	struct list named = {arena_alloc(arena, n * sizeof(char *)), 0};
+
+	for (size_t i = 0; i < n; i++) {
+		if (is_all(m[i].name))
+			all = m[i];
+		else
+			named.items[named.count++] = m[i].name;
+	}
+	for (size_t i = 0; i < n && !all.excluded; i++)
+		if (!is_all(m[i].name) && (m[i].selected || all.selected) && !m[i].excluded)
+			t->items[t->count++] = (struct pattern){m->db, m[i].name, target_db(&m[i], &all, dbs),
+								one(m[i].to ? m[i].to : m[i].name)};
+	if (all.selected && !all.excluded)
+		t->items[t->count++] =
+			(struct pattern){m->db, "*", target_db(&all, &all, dbs), all_but(&named)};
+}
+
+static int compare(const char *a, const char *b)
+{
+	if (!a || !b)
+		return !a - !b;
+	return strcmp(a, b);
+}
+
+static int compare_target(const struct pattern *p, const char *db, const char *collection)
+{
+	int c = compare(p->db.one, db);
+
+	return c ? c : compare(p->collection.one, collection);
+}
+
+static int by_target(const void *pa, const void *pb)
+{
+	const struct pattern *a = pa, *b = pb;
+	int c = compare_target(a, b->db.one, b->collection.one);
+
+	if (!c)
+		c = strcmp(a->from_db, b->from_db);
+	return c ? c : strcmp(a->from_collection, b->from_collection);
+}
+
+int target_names_of(struct target_names **ret, struct arena *arena, const struct selection *s,
+		    const struct name_map *names, struct err *err)
+{
+	const struct list dbs = databases(arena, s, names);
+	struct target_names *t = arena_alloc(arena, sizeof(*t));
+	struct mentions m;
+	int rc;
+
+	if ((rc = mentions_of(&m, arena, s, names, &dbs, err)) < 0)
+		return rc;
+	t->items = arena_alloc(arena, (m.count + 1) * sizeof(*t->items)); /* at most one of each */
+	for (size_t i = 0, end; i < m.count; i = end) {
+		for (end = i + 1; end < m.count && STREQ(m.items[end].db, m.items[i].db);)
+			end++;
+		add_database(arena, &m.items[i], end - i, &dbs, t);
+	}
+	qsort(t->items, t->count, sizeof(*t->items), by_target);
+	*ret = t;
+	return 0;
+}
+
+/* ---- one task ---- */
+
+int target_names_check(const struct selection *s, const struct name_map *names, struct err *err)
+{
+	AUTO(arena_free) struct arena *arena = arena_new();
+	struct target_names *t = NULL;
+	int rc;
+
+	if ((rc = target_names_of(&t, arena, s, names, err)) < 0)
+		return rc;
+	for (size_t i = 1; i < t->count; i++) {
+		const struct pattern *a = &t->items[i - 1], *b = &t->items[i];
+
+		if (!a->db.one || compare_target(a, b->db.one, b->collection.one) != 0)
+			continue;
+		return err_set(err, ERR_INVALID,
+			       "name_mapping: %s.%s and %s.%s would both be %s.%s on the target: "
+			       "give each a name of its own, or exclude one",
+			       a->from_db, a->from_collection, b->from_db, b->from_collection, a->db.one,
+			       a->collection.one ? a->collection.one : "*");
+	}
+	return 0;
+}
+
+/* ---- two tasks ---- */
+
+static bool but_has(const struct names *n, const char *s)
+{
+	return bsearch(&s, n->but, n->but_count, sizeof(*n->but), by_text) != NULL;
 }
 
 static bool names_meet(const struct names *a, const struct names *b)
 {
 	if (a->one && b->one)
-		return a->hash == b->hash && STREQ(a->one, b->one);
+		return STREQ(a->one, b->one);
 	if (a->one)
-		return !contains(b->but, b->but_count, a->one);
+		return !but_has(b, a->one);
 	if (b->one)
-		return !contains(a->but, a->but_count, b->one);
+		return !but_has(a, b->one);
 	return true; /* there are always more names than those */
 }
 
-int target_names_check(const struct selection *s, const struct name_map *names, struct err *err)
+static bool patterns_meet(const struct pattern *a, const struct pattern *b)
 {
-	AUTO(arena_free) struct arena *arena = arena_new();
-	const struct target_names *t = target_names_of(arena, s, names);
+	return names_meet(&a->db, &b->db) && names_meet(&a->collection, &b->collection);
+}
 
-	for (size_t i = 0; i < t->count; i++)
-		for (size_t k = i + 1; k < t->count; k++) {
-			const struct pattern *a = &t->items[i], *b = &t->items[k];
+/* The first that is not before these names. */
+static size_t lower_bound(const struct target_names *t, const char *db, const char *collection)
+{
+	size_t from = 0, to = t->count;
 
-			if (!a->db.one || !b->db.one || !a->collection.one != !b->collection.one ||
-			    !names_meet(&a->db, &b->db) || !names_meet(&a->collection, &b->collection))
-				continue;
-			return err_set(err, ERR_INVALID,
-				       "name_mapping: %s.%s and %s.%s would both be %s.%s on the target: "
-				       "give each a name of its own, or exclude one",
-				       a->from_db, a->from_collection, b->from_db, b->from_collection,
-				       a->db.one, a->collection.one ? a->collection.one : "*");
-		}
-	return 0;
+	while (from < to) {
+		size_t middle = from + (to - from) / 2;
+
+		if (compare_target(&t->items[middle], db, collection) < 0)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	return from;
+}
+
+static bool meets_at(const struct target_names *t, const char *db, const char *collection,
+		     const struct pattern *p)
+{
+	for (size_t i = lower_bound(t, db, collection);
+	     i < t->count && compare_target(&t->items[i], db, collection) == 0; i++)
+		if (patterns_meet(&t->items[i], p))
+			return true;
+	return false;
+}
+
+/* One of a that meets one of b which has the same names, or "all but" instead. */
+static const struct pattern *find_within(const struct target_names *a, const struct target_names *b)
+{
+	for (size_t i = 0; i < a->count; i++) {
+		const struct pattern *p = &a->items[i];
+		const char *db = p->db.one, *collection = p->collection.one;
+
+		if (meets_at(b, db, collection, p) || (collection && meets_at(b, db, NULL, p)) ||
+		    (db && meets_at(b, NULL, collection, p)) ||
+		    (db && collection && meets_at(b, NULL, NULL, p)))
+			return p;
+	}
+	return NULL;
+}
+
+/*
+ * A whole database of a, and a collection of b in any database: neither is within the other. These are
+ * all pairs, but few do not meet: each that does not is a name of an "all but", of which there are
+ * TARGET_NAMES_MAX on either side.
+ */
+static const char *find_crossing(struct arena *arena, const struct target_names *a,
+				 const struct target_names *b)
+{
+	size_t from = lower_bound(b, NULL, "");
+
+	for (size_t i = 0; i < a->count && a->items[i].db.one; i++) {
+		if (a->items[i].collection.one)
+			continue;
+		for (size_t k = from; k < b->count && b->items[k].collection.one; k++)
+			if (patterns_meet(&a->items[i], &b->items[k]))
+				return arena_printf(arena, "%s.%s", a->items[i].db.one,
+						    b->items[k].collection.one);
+	}
+	return NULL;
 }
 
 const char *target_names_meet(struct arena *arena, const struct target_names *a, const struct target_names *b)
 {
-	for (size_t i = 0; i < a->count; i++)
-		for (size_t k = 0; k < b->count; k++) {
-			const struct pattern *x = &a->items[i], *y = &b->items[k];
-			const char *db = x->db.one ? x->db.one : y->db.one,
-				   *name = x->collection.one ? x->collection.one : y->collection.one;
+	const struct pattern *p = find_within(a, b);
+	const char *name;
 
-			if (names_meet(&x->collection, &y->collection) && names_meet(&x->db, &y->db))
-				return arena_printf(arena, "%s.%s", db ? db : "*", name ? name : "*");
-		}
-	return NULL;
+	if (p || (p = find_within(b, a)))
+		return arena_printf(arena, "%s.%s", p->db.one ? p->db.one : "*",
+				    p->collection.one ? p->collection.one : "*");
+	if ((name = find_crossing(arena, a, b)))
+		return name;
+	return find_crossing(arena, b, a);
 }

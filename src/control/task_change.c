@@ -22,32 +22,45 @@ static const char *doing(const struct task *t)
 }
 
 /* No name of a target is written by two tasks: neither would know what the other did to it. */
+static int check_other(const struct task *t, const struct task_row *row, const struct target_names *own,
+		       struct err *err)
+{
+	AUTO(arena_free) struct arena *arena = arena_new();
+	const struct target_conf *to = t->row.target;
+	struct target_names *names = NULL;
+	struct err large = {0};
+	const char *name;
+
+	/* a version that had no limit made it: it goes on, but nothing is known to be apart from it */
+	if (target_names_of(&names, arena, &t->row.selection, &t->row.names, &large) < 0)
+		return err_set(err, ERR_DUPLICATE,
+			       "collection_infos: task %s %s more names on the target %s:%d than can be "
+			       "compared (%d), so no other may write there: delete it and make several of it",
+			       t->row.id, doing(t), to->host, to->port, TARGET_NAMES_MAX);
+	if ((name = target_names_meet(arena, own, names)))
+		return err_set(err, ERR_DUPLICATE,
+			       "collection_infos: task %s %s %s on the target %s:%d: exclude it "
+			       "(exclude_collections) or give it another name (name_mapping)",
+			       t->row.id, doing(t), name, to->host, to->port);
+	if (t->row.users && row->users)
+		return err_set(err, ERR_DUPLICATE,
+			       "extra_info.enable_user_role: task %s %s the users and roles of the target "
+			       "%s:%d",
+			       t->row.id, doing(t), to->host, to->port);
+	return 0;
+}
+
 static int check_others(struct tasks *ts, const struct task *self, const struct task_row *row,
 			struct err *err)
 {
 	AUTO(arena_free) struct arena *arena = arena_new();
-	const struct target_names *own = target_names_of(arena, &row->selection, &row->names);
+	struct target_names *own = NULL;
+	int rc = target_names_of(&own, arena, &row->selection, &row->names, err);
 
-	for (struct task *t = ts->first; t; t = t->next) {
-		const struct target_conf *to = t->row.target;
-		const char *name;
-
-		if (t == self || !target_same(to, t->row.resolved, row->target, row->resolved))
-			continue;
-		name = target_names_meet(arena, own,
-					 target_names_of(arena, &t->row.selection, &t->row.names));
-		if (name)
-			return err_set(err, ERR_DUPLICATE,
-				       "collection_infos: task %s %s %s on the target %s:%d: exclude it "
-				       "(exclude_collections) or give it another name (name_mapping)",
-				       t->row.id, doing(t), name, to->host, to->port);
-		if (t->row.users && row->users)
-			return err_set(err, ERR_DUPLICATE,
-				       "extra_info.enable_user_role: task %s %s the users and roles of the "
-				       "target %s:%d",
-				       t->row.id, doing(t), to->host, to->port);
-	}
-	return 0;
+	for (struct task *t = ts->first; rc == 0 && t; t = t->next)
+		if (t != self && target_same(t->row.target, t->row.resolved, row->target, row->resolved))
+			rc = check_other(t, row, own, err);
+	return rc;
 }
 
 /* Puts a task on the list that nobody else can make again; it is busy until create_end. */

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdc import compare, stack, until
-from machine import Rows, run
+from machine import Rows, Service, run
 
 if TYPE_CHECKING:
     from run import World
@@ -85,6 +85,22 @@ def test_an_upgrade_with_pending_entries_applies_them_once(world: "World") -> No
     until(lambda: not waiting(world), 10, "all of it is applied")
 
 
+def test_an_upgrade_restarts_the_instances_that_run_and_no_others(world: "World") -> None:
+    m = world.machine
+    runs, broken = (Service(m, world.folder / name, f"milvus-cdc@{name}", 94) for name in ("runs", "broken"))
+    m.write("/etc/milvus-cdc/runs.yaml", f"address: {runs.address}\n")
+    m.write("/etc/milvus-cdc/broken.yaml", "address: nowhere\n")
+    runs.start()
+    assert m.status("systemctl start milvus-cdc@broken") != 0
+    tried = m.show("InvocationID", broken.unit)
+    m.sh("apt-get -y --reinstall install /root/new.deb", seconds=300)  # for dpkg an upgrade as any other
+    assert m.show("ActiveState", runs.unit) == "active"
+    assert m.sh(f"readlink /proc/{runs.pid()}/exe").strip() == "/usr/bin/milvus-cdc", "not one that is deleted"
+    assert m.show("ActiveState", broken.unit) == "failed" and m.show("InvocationID", broken.unit) == tried
+    runs.systemctl("stop")
+    m.sh("systemctl reset-failed milvus-cdc@broken; rm /etc/milvus-cdc/runs.yaml /etc/milvus-cdc/broken.yaml")
+
+
 def pending(world: "World") -> str:
     """Something that is in the journal and not on the target; of the task that is returned."""
     cdc = world.cdc
@@ -134,6 +150,36 @@ def test_a_purge_that_is_answered_yes_removes_all(world: "World") -> None:
     for path in (DATA, DATA + "-b", "/etc/milvus-cdc/cdc.yaml"):
         assert m.status(f"test -e {path}") != 0, path
     Rows.forget()
+
+
+def test_root_neither_writes_nor_reads_through_a_link_in_the_data_directory(world: "World") -> None:
+    m = world.machine
+    install(world)
+    m.sh("systemctl stop milvus-cdc; echo s3cret-91b7 >/root/secret; chmod 600 /root/secret")
+    link = f"runuser -u milvus-cdc -- ln -sf /root/%s {DATA}/%s"
+    m.sh(link % ("planted", "unapplied.new") + ";" + link % ("secret", "unapplied"))
+    m.sh("apt-get -y remove milvus-cdc")
+    assert m.status("test -e /root/planted") != 0 and m.sh("cat /root/secret") == "s3cret-91b7\n"
+    assert m.sh(f"stat -c '%U %F' {DATA}/unapplied").strip() == "milvus-cdc regular empty file"
+    m.sh(link % ("secret", "unapplied"))
+    told = m.dialog("apt-get -y purge milvus-cdc", (ASKED, "no"))
+    assert "s3cret" not in told and "unknown" in told, "what is not known is asked about: " + told
+    assert kept(world)
+
+
+def test_a_disk_without_room_does_not_stop_the_removal(world: "World") -> None:
+    m, full = world.machine, DATA + "-full"
+    install(world)
+    assert m.status(f"test -L {DATA}/unapplied") != 0, "what a removal before wrote down, or was put there, is gone"
+    m.sh(f"mkdir {full}; mount -t tmpfs -o nr_inodes=2,mode=700,uid=$(id -u milvus-cdc) tmpfs {full}; : >{full}/control.db")
+    try:
+        told = m.sh("apt-get -y remove milvus-cdc")
+        assert f"{full}/unapplied cannot be written, so a purge will ask" in told, told
+        told = m.sh("apt-get -y purge milvus-cdc")
+        assert f"{full} is kept" in told and m.status(f"test -e {full}/control.db") == 0, told
+        assert not kept(world), "the other one has nothing that is pending"
+    finally:
+        m.sh(f"umount {full}; rmdir {full}")
 
 
 def test_purge_without_pending_entries_does_not_ask(world: "World") -> None:

@@ -393,6 +393,40 @@ TEST(too_many_names_are_400)
 	kit_end();
 }
 
+/* A create request: n names in database "*", databases of that tag mapped. */
+static const char *many(struct buf *b, const char *id, int n, const char *tag, int dbs)
+{
+	buf_reset(b);
+	buf_addf(b, "{" TARGET_A ",\"task_id\":\"%s\",\"db_collections\":{\"*\":[", id);
+	for (int i = 0; i < n; i++)
+		buf_addf(b, "%s{\"name\":\"%s%d\"}", i ? "," : "", tag, i);
+	buf_adds(b, "]},\"name_mapping\":[");
+	for (int i = 0; i < dbs; i++)
+		buf_addf(b, "%s{\"source_db\":\"%s%d\",\"target_db\":\"%sto%d\"}", i ? "," : "", tag, i, tag,
+			 i);
+	buf_adds(b, "]}");
+	return (const char *)b->data;
+}
+
+TEST(names_of_all_databases_that_make_too_many_on_the_target_are_400_at_once)
+{
+	AUTO_BUF struct buf b = {0};
+
+	kit_start();
+	CHECK_INT(req("create", many(&b, "one", 1000, "a", 1024)), 400);
+	CHECKF(ans.seconds < 5, "%.1f s", ans.seconds);
+	CHECK_STR(str_at("error"), "INVALID");
+	CHECKF(strstr(message(), "db_collections: 1000 names of database \"*\"") &&
+		       strstr(message(), "make several tasks"),
+	       "%s", message());
+	CHECK_INT(fake.probes, 0);
+	/* as many as there may be: two such tasks are told apart while the others wait */
+	CHECK_INT(req("create", many(&b, "one", 1000, "a", 14)), 200);
+	CHECK_INT(req("create", many(&b, "two", 1000, "b", 14)), 200);
+	CHECKF(ans.seconds < 5, "%.1f s", ans.seconds);
+	kit_end();
+}
+
 TEST(a_name_on_the_target_is_too_long_where_Milvus_would_refuse_it)
 {
 	char body[1024], name[300];

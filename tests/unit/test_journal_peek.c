@@ -3,10 +3,13 @@
 #include "journal_kit.h"
 
 #include "../../src/control/journal_peek.h"
+#include "../../src/control/journal_tool.h"
 #include "../../src/data/apply_store.h"
 #include "../../src/data/holds.h"
 
+#include <getopt.h>
 #include <stdarg.h>
+#include <unistd.h>
 
 static struct err err;
 static char *task; /* the folder */
@@ -157,6 +160,57 @@ TEST(a_damaged_file_is_an_error_and_not_an_empty_journal)
 	journal_close(journal(3));
 	sh("f=$(ls '%s'/journal/*.db | tail -n 1); chmod u+w \"$f\"; head -c 20000 /dev/zero >\"$f\"", task);
 	CHECK_INT(peek_task(&t, task, true, &err), -ERR_STATE_IO);
+	kit_clean();
+}
+
+/* What `milvus-cdc journal [--pending]` prints of the root, and its status. */
+static char *tool(bool pending, int *ret_status)
+{
+	static char printed[4096];
+	char name[] = "journal", option[] = "--pending",
+	     *argv[] = {name, pending ? option : (char *)root, (char *)root, NULL};
+	int saved = dup(STDOUT_FILENO);
+	FILE *f = tmpfile();
+
+	fflush(stdout);
+	dup2(fileno(f), STDOUT_FILENO);
+	optind = 0; /* from the start again */
+	*ret_status = journal_tool_main(pending ? 3 : 2, argv);
+	fflush(stdout);
+	dup2(saved, STDOUT_FILENO);
+	close(saved);
+	rewind(f);
+	printed[fread(printed, 1, sizeof(printed) - 1, f)] = 0;
+	fclose(f);
+	return printed;
+}
+
+TEST(a_folders_name_neither_steers_the_terminal_nor_makes_a_line)
+{
+	static const char name[] = "a\nb: 0 changes\x1b[2J\x9b\xc2\x9b";
+	AUTO_FREE char *bad = NULL, *moved = NULL;
+
+	journal_close(journal(24));
+	applied(1, 0, 0);
+	moved = xasprintf("%s/tasks/%s", root, name);
+	CHECK_INT(rename(task, moved), 0);
+	for (int damaged = 0; damaged < 2; damaged++)
+		for (int pending = 0; pending < 2; pending++) {
+			int status, lines = 0;
+			const char *text = tool(pending, &status);
+
+			for (const char *p = text; *p; p++) {
+				CHECKF(*p == '\n' || (*p >= ' ' && *p <= '~'), "byte %x", *p);
+				lines += *p == '\n';
+			}
+			CHECKF(strstr(text, "a?b: 0 changes?[2J???"), "%s", text);
+			CHECKF(lines == 1 || (!pending && !damaged), "%s", text);
+			CHECK_INT(status, pending || damaged);
+			if (pending && !damaged) {
+				bad = xasprintf("%s/apply.db", moved);
+				CHECK_INT(truncate(bad, 100), 0);
+			}
+		}
 	kit_clean();
 }
 

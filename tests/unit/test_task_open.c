@@ -80,6 +80,49 @@ static cdc_ts ticks_kept(void)
 	return ticks_of_one;
 }
 
+TEST(a_task_of_more_names_than_can_be_compared_goes_on_and_has_its_target_alone)
+{
+	enum { N = 200 };
+	AUTO_FREE char *path = NULL;
+	struct selection_item items[N];
+	struct name_map_item maps[N];
+	char names[N][16];
+	struct target_conf t = {.host = "127.0.0.1", .port = 19530, .connect_timeout_ms = 1};
+	struct task_row r = {.id = "old",
+			     .source_uuid = "u",
+			     .resolved = "127.0.0.1",
+			     .shown = "{}",
+			     .mode = "replicate",
+			     .target_key = "127.0.0.1:19530",
+			     .state = TASK_READY,
+			     .target = &t,
+			     .selection = {items, N},
+			     .names = {maps, N}};
+	struct task_store *s;
+
+	for (int i = 0; i < N; i++) {
+		snprintf(names[i], sizeof(names[i]), "n%d", i);
+		items[i] = (struct selection_item){(char *)"*", names[i], false};
+		maps[i] = (struct name_map_item){names[i], (char *)"*", names[i], (char *)"*"};
+	}
+	kit_start();
+	create("old", "a");
+	kit_down();
+	path = xasprintf("%s/control.db", kit_dir);
+	CHECK_INT(task_store_open(&s, path, &kit_err), 0);
+	CHECK_INT(task_store_remove(s, "old", &kit_err), 0);
+	CHECK_INT(task_store_add(s, &r, &kit_err), 0);
+	task_store_close(s);
+	kit_up();
+	CHECK_INT(fake_paused("old"), 0);
+	CHECK_INT(req("create", "{" TARGET_A ",\"collection_infos\":[{\"name\":\"a\"}]}"), 409);
+	CHECKF(strstr(message(), "task old already writes more names on the target 127.0.0.1:19530 than"),
+	       "%s", message());
+	CHECK_INT(req_id("delete", "old"), 200);
+	create("new", "a");
+	kit_end();
+}
+
 TEST(start_up_removes_tasks_that_were_half_made_or_half_deleted_R30)
 {
 	kit_start();
