@@ -100,7 +100,8 @@ class Inside(Cdc):
         self.answers()
 
     def said(self) -> str:
-        return self.machine.sh(f"journalctl -q -o cat -u {self.unit}")
+        # a process that has ended may be ahead of the journal
+        return self.machine.sh(f"journalctl --sync; journalctl -q -o cat -u {self.unit}")
 
     def tail(self) -> str:
         return self.machine.sh(f"journalctl -q -o cat -n 8 -u {self.unit}", fail=False)
