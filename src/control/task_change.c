@@ -272,8 +272,8 @@ int tasks_create(struct tasks *ts, const struct task_spec *spec, char *ret_id, s
 			   t->row.selection.count, t->row.selection.count == 1 ? "" : "s",
 			   t->row.target->host, t->row.target->port, t->row.mode);
 	} else {
-		if (*t->row.target_key) /* another task had its owner's key, and may be deleted meanwhile
-					   (R32) */
+		/* R32: another task had its owner's key, and may be deleted meanwhile */
+		if (*t->row.target_key)
 			task_disown_target(ts, t);
 		task_take_off(ts, t);
 	}
