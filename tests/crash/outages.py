@@ -149,6 +149,10 @@ class Others(Outages):
         etcd, key = os.environ["TARGET_ETCD"], f"by-dev/config/{REFUSALS[fault]}"
 
         def begin() -> None:
+            if MODE != "replicate":  # one that is made meanwhile has no quota for seconds, and would take rows
+                fields = [FieldSchema("id", DataType.INT64, is_primary=True)]
+                fields.append(FieldSchema("v", DataType.FLOAT_VECTOR, dim=2))
+                Collection("probe", CollectionSchema(fields), using="target")
             if "password" in fault:
                 utility.update_password("root", "Milvus", "another", using="target")
             etcdctl(etcd, "put", key, "true")
@@ -158,7 +162,7 @@ class Others(Outages):
             etcdctl(etcd, "del", key)
             until(self.target_takes_rows, 30, "the target takes rows again")
 
-        ok = self.during(fault, begin, end, 10, ticking=False)
+        ok = self.during(fault, begin, end, 10, load=40, ticking=False)  # it may take a while to begin
         if "password" in fault:
             utility.update_password("root", "another", "Milvus", using="target")
         return ok
@@ -168,9 +172,6 @@ class Others(Outages):
         replicate mode there is no quota, and rows of others are refused for ever."""
         if MODE == "replicate":
             return not utility.has_collection("probe", using="target", timeout=2)
-        if not utility.has_collection("probe", using="target"):
-            fields = [FieldSchema("id", DataType.INT64, is_primary=True), FieldSchema("v", DataType.FLOAT_VECTOR, dim=2)]
-            Collection("probe", CollectionSchema(fields), using="target")
         Collection("probe", using="target").insert([[1], [[0.0, 1.0]]], timeout=2)
         utility.drop_collection("probe", using="target")
         return True
