@@ -33,7 +33,7 @@ class Ordinary:
     def __enter__(self) -> Server:
         self.call("start", "target-etcd")
         self.call("start", "target")
-        env = dict(line.split("=", 1) for line in self.call("env").splitlines())
+        env = dict(line.removeprefix("export ").split("=", 1) for line in self.call("env").splitlines())
         return Server(env["TARGET_URI"])
 
     def __exit__(self, *error: object) -> None:
