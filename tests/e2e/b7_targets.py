@@ -9,7 +9,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from cdc import ROOT, TARGET, Cdc, until
+from cdc import ROOT, TARGET, Cdc, addresses, until
 from orders import Server, Shape, equal, gone, healthy, load, make, source, target
 
 NUMBER = (int(os.environ.get("STACK", "0")) + 31) % 100
@@ -33,8 +33,7 @@ class Ordinary:
     def __enter__(self) -> Server:
         self.call("start", "target-etcd")
         self.call("start", "target")
-        env = dict(line.removeprefix("export ").split("=", 1) for line in self.call("env").splitlines())
-        return Server(env["TARGET_URI"])
+        return Server(addresses(self.call("env"))["TARGET_URI"])
 
     def __exit__(self, *error: object) -> None:
         self.call("wipe")

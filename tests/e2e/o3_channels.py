@@ -12,7 +12,7 @@ import signal
 import subprocess
 from typing import Any
 
-from cdc import ROOT, Cdc, until
+from cdc import ROOT, Cdc, addresses, until
 from orders import Server, Shape, clean, equal, gone, healthy, load, make, side_by_side, source, the_task
 
 NUMBER = (int(os.environ.get("STACK", "0")) + 30) % 100
@@ -52,8 +52,7 @@ class Other:
         shutil.rmtree(self.cdc.data, ignore_errors=True)
         atexit.register(self.end)
         self.call("up", SOURCE_CHANNELS="16", TARGET_CHANNELS="4")
-        out = self.call("env")
-        self.env = dict(line.split("=", 1) for line in out.splitlines())
+        self.env = addresses(self.call("env"))
         self.source, self.target = Server(self.env["SOURCE_URI"]), Server(self.env["TARGET_URI"])
         self.cdc.address = self.env["CDC_ADDRESS"]
         mine = {k: os.environ[k] for k in ("SOURCE_ETCD", "KAFKA", "SOURCE_ROOT")}

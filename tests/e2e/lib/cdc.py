@@ -42,6 +42,11 @@ def stack(*words: str) -> None:
     subprocess.run([str(ROOT / "tests/stack/stack.sh"), *words], check=True, stdout=subprocess.DEVNULL)
 
 
+def addresses(told: str) -> dict[str, str]:
+    """What stack.sh env prints for a shell, by name."""
+    return dict(line.removeprefix("export ").split("=", 1) for line in told.splitlines())
+
+
 class Process(Protocol):
     """What is asked of the daemon's process: a child of ours, or the main process of a unit."""
 
