@@ -159,6 +159,8 @@ def installed(folder: Path) -> Inside:
         shutil.rmtree(machine.root, ignore_errors=True)
 
     atexit.register(over)
+    # the servers listen there only; with ::1 beside it an error may be that of either
+    machine.write("/etc/hosts", "127.0.0.1\tlocalhost\n")
     machine.copy(package(system), "/root/new.deb")
     for unit in (UNIT, f"{UNIT}@"):
         machine.write(f"/etc/systemd/system/{unit}.service.d/tests.conf", RESTART)

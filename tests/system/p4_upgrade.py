@@ -87,18 +87,18 @@ def test_an_upgrade_with_pending_entries_applies_them_once(world: "World") -> No
 
 def test_an_upgrade_restarts_the_instances_that_run_and_no_others(world: "World") -> None:
     m = world.machine
-    runs, broken = (Service(m, world.folder / name, f"milvus-cdc@{name}", 94) for name in ("runs", "broken"))
+    runs, fails = (Service(m, world.folder / name, f"milvus-cdc@{name}", 94) for name in ("runs", "fails"))
     m.write("/etc/milvus-cdc/runs.yaml", f"address: {runs.address}\n")
-    m.write("/etc/milvus-cdc/broken.yaml", "address: nowhere\n")
+    m.write("/etc/milvus-cdc/fails.yaml", "address: nowhere\n")
     runs.start()
-    assert m.status("systemctl start milvus-cdc@broken") != 0
-    tried = m.show("InvocationID", broken.unit)
+    assert m.status("systemctl start milvus-cdc@fails") != 0
+    tried = m.show("InvocationID", fails.unit)
     m.sh("apt-get -y --reinstall install /root/new.deb", seconds=300)  # for dpkg an upgrade as any other
     assert m.show("ActiveState", runs.unit) == "active"
     assert m.sh(f"readlink /proc/{runs.pid()}/exe").strip() == "/usr/bin/milvus-cdc", "not one that is deleted"
-    assert m.show("ActiveState", broken.unit) == "failed" and m.show("InvocationID", broken.unit) == tried
+    assert m.show("ActiveState", fails.unit) == "failed" and m.show("InvocationID", fails.unit) == tried
     runs.systemctl("stop")
-    m.sh("systemctl reset-failed milvus-cdc@broken; rm /etc/milvus-cdc/runs.yaml /etc/milvus-cdc/broken.yaml")
+    m.sh("systemctl reset-failed milvus-cdc@fails; rm /etc/milvus-cdc/runs.yaml /etc/milvus-cdc/fails.yaml")
 
 
 def pending(world: "World") -> str:
