@@ -321,4 +321,26 @@ TEST(R26_pchannels_of_foreign_collections_are_ticked_too)
 	teardown();
 }
 
+/* Neither a reason to put the task on hold, nor to leave the others' pchannels out. */
+TEST(R26_a_database_that_goes_away_while_pchannels_are_looked_for_is_passed_over)
+{
+	setup(&sides[1]);
+	create();
+	fake.ghosts = 1;
+	CHECKF(fx.ops->tick(fx.s, fx.k->ts + 100, &fx.err) == 0, "%s", fx.err.text);
+	CHECK_INT(fake.ghosts, 0);
+	teardown();
+}
+
+/* One that is there and still refused is told: its pchannels are not known. */
+TEST(R26_a_database_that_is_refused_is_told)
+{
+	setup(&sides[1]);
+	create();
+	fake.ghosts = 2; /* there at the second look, too */
+	CHECK_INT(fx.ops->tick(fx.s, fx.k->ts + 100, &fx.err), -ERR_TARGET_REFUSED);
+	CHECK_INT(fake.ghosts, 0);
+	teardown();
+}
+
 TEST_MAIN()

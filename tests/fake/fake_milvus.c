@@ -540,17 +540,20 @@ int milvus_list_databases(struct milvus *m, struct arena *arena, Mv__ListDatabas
 			  struct err *err)
 {
 	Mv__ListDatabasesResponse r = MV__LIST_DATABASES_RESPONSE__INIT;
-	char *names[ARRAY_LEN(fake.dbs) + 1];
+	char *names[ARRAY_LEN(fake.dbs) + 2];
 
 	(void)m;
 	lock();
 	if (begin("ListDatabases", NULL, err))
 		return unlock(-fake.fail_rc);
-	names[0] = (char *)"default";
+	names[r.n_db_names++] = (char *)"default";
 	for (size_t i = 0; i < fake.db_count; i++)
-		names[i + 1] = fake.dbs[i];
+		names[r.n_db_names++] = fake.dbs[i];
+	if (fake.ghosts > 0) {
+		names[r.n_db_names++] = (char *)"ghost";
+		fake.ghosts--;
+	}
 	r.db_names = names;
-	r.n_db_names = fake.db_count + 1;
 	*ret = travel(&r.base, arena);
 	return unlock(0);
 }

@@ -55,6 +55,7 @@ struct fake_target {
 	struct fake_collection collections[FAKE_COLLECTIONS];
 	int64_t last_id;
 	int pchannels, nodes;
+	int ghosts;       /* this many ListDatabases name one, "ghost", that goes away right after */
 	int races;        /* this many CreatePartition calls hit the metadata race */
 	bool swap_shards; /* Describe lists vchannels in reverse */
 	bool lie;         /* Describe gives pchannels that are not the vchannels' */
