@@ -131,6 +131,7 @@ class Points:
         held.delete(f"id in [{', '.join(map(str, range(0, 2_000, 7)))}]")
         self.cdc.launch()
         self.cdc.answers()
+        self.cdc.resume(self.cdc.task)  # it may have died between the two of retry()
         until(lambda: name in str(self.cdc.get(self.cdc.task)["health"]), 90, f"{name} is on hold")
         utility.drop_collection(name, using="target")
         self.cdc.end(signal.SIGKILL)
