@@ -247,7 +247,7 @@ def run(cdc: Victim, tally: Tally, times: list[int], only: list[str] | None) -> 
             cdc.end(signal.SIGKILL)
         for n in times if wanted - whole else []:
             equal = equal and points.walk(wanted - whole, n)
-        for point in sorted(p for p in whole if p in ("task_deleting", "task_trashed")):
+        for point in sorted(whole & {"task_deleting", "task_trashed"}) if equal else []:  # else its data are looked at
             points.delete(point)
     finally:
         points.loads.end()
