@@ -143,6 +143,16 @@ static int store_hold(struct applier *a, const struct hold *h, const struct appl
 	return apply_store_commit(a->c.store, mark, NULL, all, n + 1, err);
 }
 
+/* Tried in vain: for this reason, which is told if it is another one. */
+static void stays(struct applier *a, struct hold *h, const char *reason)
+{
+	if (strcmp(h->reason, reason) != 0)
+		applier_note(a, h, false, "collection %s.%s stays on hold: %s", h->db, h->collection, reason);
+	hold_reason(h, reason);
+	h->retry_ms = clock_mono_ms() + HOLD_RETRY_MS;
+	applier_publish(a, a->mark.ts);
+}
+
 /* The target still refuses: what was sent before the refusal is applied, the rest waits again. */
 static int refused_again(struct applier *a, struct hold *h, cdc_ts last, const struct sink_refusal *why,
 			 struct err *err)
@@ -168,12 +178,7 @@ static int refused_again(struct applier *a, struct hold *h, cdc_ts last, const s
 	*h = now;
 	a->mark = mark;
 	a->tick_due = mark.out;
-	if (strcmp(h->reason, why->reason) != 0)
-		applier_note(a, h, false, "collection %s.%s stays on hold: %s", h->db, h->collection,
-			     why->reason);
-	hold_reason(h, why->reason);
-	h->retry_ms = clock_mono_ms() + HOLD_RETRY_MS;
-	applier_publish(a, a->mark.ts);
+	stays(a, h, why->reason);
 	return 1;
 }
 
@@ -296,11 +301,7 @@ static int unreadable(struct applier *a, struct hold *h, const struct err *why)
 			  "itself; else copy the collection by other means, or make the task anew",
 			  why->text);
 
-	if (strcmp(h->reason, reason) != 0)
-		applier_note(a, h, false, "collection %s.%s stays on hold: %s", h->db, h->collection, reason);
-	hold_reason(h, reason);
-	h->retry_ms = clock_mono_ms() + HOLD_RETRY_MS;
-	applier_publish(a, a->mark.ts);
+	stays(a, h, reason);
 	return 0;
 }
 
