@@ -175,21 +175,32 @@ static const char *value_of(Mv__KeyValuePair *const *p, size_t n, const char *ke
 	return NULL;
 }
 
+/*
+ * Milvus 2.3 writes to its etcd what was there before the change, so a change outlives a restart of the
+ * target only when another follows it. Also where nothing differs: a crash may have come between the two.
+ * What a newer one has against the second (mmap.enabled of a loaded collection) it has written already.
+ */
 static int set_properties(struct ddl *d, const Mv__DescribeCollectionResponse *have, struct err *err)
 {
 	const Jr__Ddl *b = d->body;
 	Mv__KeyValuePair **changed = arena_alloc(d->arena, (b->n_properties + 1) * sizeof(*changed));
 	size_t n = 0;
+	int rc;
 
+	if (b->n_properties == 0)
+		return 0;
 	for (size_t i = 0; i < b->n_properties; i++) {
 		const char *value = value_of(have->properties, have->n_properties, b->properties[i]->key);
 
 		if (!value || !STREQ(value, b->properties[i]->value))
 			changed[n++] = b->properties[i];
 	}
-	if (n == 0)
-		return 0;
-	return milvus_alter_collection(d->milvus, d->twin->db, d->twin->name, changed, n, d->ts, NULL, err);
+	if (n && (rc = milvus_alter_collection(d->milvus, d->twin->db, d->twin->name, changed, n, d->ts, NULL,
+					       err)) < 0)
+		return rc;
+	rc = milvus_alter_collection(d->milvus, d->twin->db, d->twin->name, n ? changed : b->properties,
+				     n ? n : b->n_properties, d->ts, NULL, err);
+	return rc == -ERR_TARGET_REFUSED ? 0 : rc;
 }
 
 /* 2.3 and 2.4 know no way back from a property that was set. */

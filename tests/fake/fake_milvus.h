@@ -38,6 +38,7 @@ struct fake_collection {
 	int replicas;
 	bool by_partitions;             /* loaded by partitions: later ones are not */
 	bool released[FAKE_PARTITIONS]; /* of a loaded collection */
+	bool unsaved; /* its properties: 2.3 writes to etcd what was there before a change */
 };
 struct fake_alias {
 	int64_t collection_id; /* 0: free */

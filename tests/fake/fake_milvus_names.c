@@ -29,8 +29,13 @@ int milvus_alter_collection(struct milvus *m, const char *db, const char *coll, 
 		return unlock(answer("AlterCollection", 65535, "collection properties is empty", st, err));
 	if (!(c = behind(db, coll)))
 		return unlock(answer("AlterCollection", 100, "collection not found", st, err));
-	for (size_t i = 0; i < n_props; i++)
+	c->unsaved = false;
+	for (size_t i = 0; i < n_props; i++) {
+		const char *before = fake_property(c, props[i]->key);
+
+		c->unsaved |= !before || !STREQ(before, props[i]->value);
 		set_pair(&c->request->properties, &c->request->n_properties, props[i]);
+	}
 	return unlock(done(scripted, "AlterCollection %s.%s", db_name(db), coll));
 }
 
