@@ -9,9 +9,10 @@ from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+import second_look
 from cdc import LIB, ROOT, SOURCE, TARGET
 
-COUNTS = ("rows", "lost", "doubled", "wrong")
+COUNTS = ("rows", "lost", "doubled", "wrong", "hidden")
 WITHIN = 5.0  # seconds, of a recovery
 
 
@@ -37,7 +38,19 @@ class Tally:
         self.fresh.clear()
 
     def check(self, patience: int = 120, rows: int | None = None) -> bool:
-        """Compares everything; an equal result is looked at twice, nothing may arrive later."""
+        """Compares everything; an equal result is looked at twice, nothing may arrive later. Rows that only are
+        missing on the target may be out of sight there: they count as hidden if a load brings them all back."""
+        equal, found, names = self.look(patience, rows)
+        if not equal and names and not found["doubled"] and not found["wrong"]:
+            second_look.load_all_again(names)
+            equal, after, _ = self.look(60, rows)
+            if equal:
+                found = after | {"hidden": found["lost"]}
+        self.compared(**found)
+        return equal
+
+    def look(self, patience: int, rows: int | None) -> tuple[bool, dict[str, int], list[str]]:
+        """Also returns what was found, and the collections of which count(*) differs."""
         words = [sys.executable, str(LIB / "compare.py"), "--source", SOURCE, "--target", TARGET]
         words += ["--plain-target"] if self.mode == "upsert" else ["--target-eventually"]
         if rows is not None:
@@ -47,9 +60,8 @@ class Tally:
             lines = run.stdout.strip().splitlines()
             if run.returncode:
                 break
-        self.compared(**differences(lines))
         print("# " + "\n# ".join(lines if run.returncode else lines[-1:]), run.stderr[-1000:], flush=True)
-        return run.returncode == 0
+        return run.returncode == 0, differences(lines), counted(lines)
 
     def save(self, **run: object) -> None:
         """Appends what was found; run: seed, commit and the like."""
@@ -61,11 +73,11 @@ class Tally:
                 print(json.dumps(line | {"recovered": self.recoveries[fault]}), file=out)
 
     def show(self) -> None:
-        print(f"{'fault':44}{'times':>7}{'rows compared':>15}{'lost':>7}{'doubled':>9}{'wrong':>7}{'recovered':>11}")
+        print(f"{'fault':44}{'times':>7}{'rows compared':>15}", *(f"{name:>8}" for name in (*COUNTS[1:], "recovered")))
         for fault in sorted(self.times):
-            rows, lost, doubled, wrong = (self.counts[name][fault] for name in COUNTS)
-            slowest = f"{max(self.recoveries[fault]):9.1f} s" if self.recoveries[fault] else ""
-            print(f"{fault:44}{self.times[fault]:>7}{rows:>15,}{lost:>7,}{doubled:>9,}{wrong:>7,}{slowest:>11}")
+            rows, *counts = (self.counts[name][fault] for name in COUNTS)
+            slowest = f"{max(self.recoveries[fault]):.1f} s" if self.recoveries[fault] else ""
+            print(f"{fault:44}{self.times[fault]:>7}{rows:>15,}", *(f"{n:>8,}" for n in counts), f"{slowest:>9}")
         print(f"{'all':44}{sum(self.times.values()):>7}", flush=True)
 
 
@@ -73,10 +85,18 @@ def number(text: str) -> int:
     return int(text.replace(",", "").split()[0])
 
 
+def counted(lines: list[str]) -> list[str]:
+    """The collections, as DB.NAME, of which the comparer says that count(*) differs."""
+    return [line.strip().split(" count(*): ")[0] for line in lines if " count(*): source " in line]
+
+
 def differences(lines: list[str]) -> dict[str, int]:
-    """The comparer's words, counted."""
+    """The comparer's words, counted; where count(*) differs it says how many, and the rows that follow say which."""
     rows, lost, doubled, wrong = 0, 0, 0, 0
+    known = tuple(f"  {name}{after}" for name in counted(lines) for after in ("/", " row "))
     for line in lines:
+        if line.startswith(known):
+            continue
         if " rows, " in line and line.startswith("source "):
             rows = number(line.removeprefix("source "))
         elif "count(*): source " in line:
@@ -86,9 +106,9 @@ def differences(lines: list[str]) -> dict[str, int]:
             lost += 1
         elif "only on the target" in line:
             doubled += 1
-        elif line.startswith("  "):
+        elif line.startswith("  ") and not line.startswith("  and "):
             wrong += 1
-    return {"rows": rows, "lost": lost, "doubled": doubled, "wrong": wrong}
+    return {"rows": rows, "lost": lost, "doubled": doubled, "wrong": wrong, "hidden": 0}
 
 
 def version() -> str:
@@ -108,6 +128,9 @@ HEAD = """# Reliability
 Made by `make chaos`, never by hand. Each line is a fault that was brought about on real servers (two etcd, Kafka,
 two Milvus) while several clients wrote, changed, deleted and altered; afterwards every value of every row and
 count(*) of every collection were compared. *Rows compared* is the sum over the comparisons that followed the fault.
+*Hidden* are rows that the target had and did not show until the collection was released and loaded there: Milvus
+before July 2024 may merge two readers of a channel of which neither has met a time tick yet, and passes over what
+lies between (its pull request 34562); it takes a machine that is too busy, or a target without ticks.
 *Recovered* is the longest time from the moment the part answered a real call again until the task was well and its
 target newer than before, without any API call; a dash where nothing has to come back. The same seed makes the same
 choices; what they hit depends on timing. A difference is counted whatever its cause, also one of the servers themselves
@@ -123,9 +146,10 @@ def merged(files: list[Path]) -> tuple[list[dict[str, object]], dict[tuple[str, 
         run = {key: line[key] for key in ("date", "version", "part", "mode", "seed")}
         if run not in runs:
             runs.append(run)
-        sums = table.setdefault((line["fault"], line["mode"]), Counter() | {"recovered": []})
-        for key in ("times", "recovered", *COUNTS):
-            sums[key] = sums.get(key, 0) + line[key]
+        sums = table.setdefault((line["fault"], line["mode"]), dict.fromkeys(("times", *COUNTS), 0) | {"recovered": []})
+        for key in ("times", *COUNTS):
+            sums[key] += line.get(key, 0)
+        sums["recovered"] += line["recovered"]
     return runs, table
 
 
@@ -134,8 +158,8 @@ def report(files: list[Path], to: Path) -> None:
     text = HEAD + "| run | version | what | mode | seed |\n|---|---|---|---|---|\n"
     for run in runs:
         text += f"| {run['date']} UTC | {run['version']} | {run['part']} | {run['mode']} | {run['seed']} |\n"
-    text += "\n| fault | mode | times | rows compared | lost | doubled | wrong | recovered |\n"
-    text += "|---|---|--:|--:|--:|--:|--:|--:|\n"
+    text += "\n| fault | mode | times | rows compared | lost | doubled | wrong | hidden | recovered |\n"
+    text += "|---|---|--:|--:|--:|--:|--:|--:|--:|\n"
     for (fault, mode), sums in sorted(table.items()):
         slowest = f"{max(sums['recovered']):.1f} s" if sums["recovered"] else "–"
         counts = " | ".join(f"{sums[name]:,}" for name in COUNTS)

@@ -29,6 +29,7 @@ CALL_TIMEOUT = 30.0  # seconds, of one call
 PAGE_BYTES = 4 << 20
 PAGE_ROWS = 2000
 SHOWN = 20  # differences
+FEW = 5  # rows of a partition where count(*) tells how many there are
 BETWEEN_LOOKS = threading.Event()  # never set
 
 Row = dict[str, Any]
@@ -196,6 +197,10 @@ def same(a: Any, b: Any) -> bool:
 
 
 class Differences(list[str]):
+    """thorough: also which rows differ where count(*) does, which may take minutes."""
+
+    thorough = False
+
     def check(self, what: str, a: Any, b: Any) -> bool:
         """Notes where two values differ, as deep inside as they have common structure."""
         if isinstance(a, dict) and isinstance(b, dict):
@@ -273,7 +278,7 @@ def compare_collection(
         return 0, 0, f"{what}: metadata equal, rows not read: not loaded on the source"
 
     counts = source.count(name), target.count(target_name)
-    if not found.check(f"{what} count(*)", *counts):
+    if not found.check(f"{what} count(*)", *counts) and not found.thorough:
         return *counts, f"{what}: source {counts[0]:,} rows, target {counts[1]:,} rows"
     # with a partition key the server takes no partition names; the key decides the partition
     keyed = any(field.get("is_partition_key") for field in schema["schema"]["fields"])
@@ -282,7 +287,9 @@ def compare_collection(
     for partition in loaded:
         sides = (source.rows(name, schema, partition), target.rows(target_name, schema, partition))
         where = f"{what}/{partition}" if partition else what
-        found.extend(islice(compare_rows(where, primary, *sides), SHOWN))
+        found.extend(islice(compare_rows(where, primary, *sides), SHOWN if counts[0] == counts[1] else FEW))
+    if counts[0] != counts[1]:
+        return *counts, f"{what}: source {counts[0]:,} rows, target {counts[1]:,} rows"
     verdict = "equal" if len(found) == before else "rows differ"
     shards = schema["shards_num"]
     return *counts, (
@@ -300,10 +307,11 @@ def compare_pair(
 
 def compare(
     source: Server, target: Server, only: list[str], rows: int | None, plain: bool,
-    say: Callable[[str], None], pairs: Sequence[str] = (),
+    say: Callable[[str], None], pairs: Sequence[str] = (), thorough: bool = False,
 ) -> Differences:
     """One pass over everything; the returned list is empty if all is equal."""
     found = Differences()
+    found.thorough = thorough
     totals = [0, 0]
     source.now()
     target.now()
@@ -336,12 +344,12 @@ def compare(
 
 def attempt(
     source: Server, target: Server, only: list[str], rows: int | None, plain: bool,
-    pairs: Sequence[str] = (),
+    pairs: Sequence[str] = (), thorough: bool = False,
 ) -> tuple[list[str], Differences]:
     """A comparison and its lines. A server that does not answer is a difference, too."""
     lines: list[str] = []
     try:
-        return lines, compare(source, target, only, rows, plain, lines.append, pairs)
+        return lines, compare(source, target, only, rows, plain, lines.append, pairs, thorough)
     except Exception as error:  # pymilvus lets many kinds through
         return lines, Differences([f"cannot compare: {type(error).__name__}: {error}"])
 
@@ -384,6 +392,8 @@ def main() -> int:
         if not found or time.monotonic() >= deadline:
             break
         BETWEEN_LOOKS.wait(0.3)  # the loop ends by equality or deadline
+    if found:
+        lines, found = attempt(source, target, args.only, args.rows, args.plain_target, args.map, True)
     print("\n".join(lines))
     for difference in found[:SHOWN]:
         print("  " + difference)
