@@ -271,21 +271,21 @@ TEST(properties_are_set_where_they_differ)
 	done_with(k);
 }
 
-/* Wherever a crash comes between: call n is the last one before it, done or not. */
+/* Wherever a crash comes between: call n / 2 is the last one before it, done or not. */
 TEST(properties_outlive_a_restart_of_the_target)
 {
 	static const char *const now[] = {"collection.ttl.seconds", "3600", NULL};
 
-	for (size_t n = 1; n < 12; n++) {
+	for (size_t n = 2; n < 12; n++) {
 		struct kit *k = with_collection("", "a");
 
-		fake.fail_at = fake.calls + n;
-		fake.fail_rc = -ERR_TARGET_LOST;
+		fake.fail_at = fake.calls + n / 2;
+		fake.fail_rc = ERR_TARGET_LOST;
 		fake.fail_executed = n % 2;
-		for (int i = 0; i < 2; i++)
-			kit_apply(k, KIND_ALTER_COLLECTION, KIT_ID, kit_properties(k, "", now, NULL), true);
+		CHECK(kit_apply(k, KIND_ALTER_COLLECTION, KIT_ID, kit_properties(k, "", now, NULL), true) ==
+		      0);
 		CHECK_STR(fake_property(fake_find("", "a"), "collection.ttl.seconds"), "3600");
-		CHECKF(!fake_find("", "a")->unsaved, "after call %zu", n);
+		CHECKF(!fake_find("", "a")->unsaved, "after call %zu", n / 2);
 		done_with(k);
 	}
 }
