@@ -184,6 +184,7 @@ static int set_properties(struct ddl *d, const Mv__DescribeCollectionResponse *h
 {
 	const Jr__Ddl *b = d->body;
 	Mv__KeyValuePair **changed = arena_alloc(d->arena, (b->n_properties + 1) * sizeof(*changed));
+	struct err why;
 	size_t n = 0;
 	int rc;
 
@@ -198,9 +199,16 @@ static int set_properties(struct ddl *d, const Mv__DescribeCollectionResponse *h
 	if (n && (rc = milvus_alter_collection(d->milvus, d->twin->db, d->twin->name, changed, n, d->ts, NULL,
 					       err)) < 0)
 		return rc;
-	rc = milvus_alter_collection(d->milvus, d->twin->db, d->twin->name, n ? changed : b->properties,
-				     n ? n : b->n_properties, d->ts, NULL, err);
-	return rc == -ERR_TARGET_REFUSED ? 0 : rc;
+	if (n == 0) {
+		changed = b->properties;
+		n = b->n_properties;
+	}
+	rc = milvus_alter_collection(d->milvus, d->twin->db, d->twin->name, changed, n, d->ts, NULL, &why);
+	if (rc == -ERR_TARGET_REFUSED)
+		return 0;
+	if (rc < 0 && err)
+		*err = why;
+	return rc;
 }
 
 /* 2.3 and 2.4 know no way back from a property that was set. */

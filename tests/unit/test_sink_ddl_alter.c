@@ -266,8 +266,10 @@ TEST(properties_are_set_where_they_differ)
 	for (int i = 0; i < 2; i++)
 		CHECK(kit_apply(k, KIND_ALTER_COLLECTION, KIT_ID, kit_properties(k, "", now, NULL), true) ==
 		      0);
+	CHECK_INT(fake_count("AlterCollection"), 3); /* one change, once more, once more when repeated */
 	CHECK_STR(fake_property(fake_find("", "a"), "mmap.enabled"), "true");
 	CHECK(kit_apply(k, KIND_ALTER_COLLECTION, KIT_ID, kit_ddl(k, ""), true) == 0); /* none at all */
+	CHECK_INT(fake_count("AlterCollection"), 3);
 	done_with(k);
 }
 
