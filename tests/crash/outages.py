@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 import broker
-from cdc import ROOT, SOURCE, TARGET, stack, until
+from cdc import ROOT, SOURCE, TARGET, etcdctl, stack, until
 from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, connections, db, utility
 from recovery import Outages
 from tally import Tally
@@ -27,13 +27,6 @@ REFUSALS = {
     "target refuses: writing denied": "quotaAndLimits/limitWriting/forceDeny",
     "target refuses: password revoked": "common/security/authorizationEnabled",
 }
-
-
-def etcdctl(address: str, *words: str) -> str:
-    env = os.environ | {"ETCDCTL_API": "3"}
-    run = subprocess.run(["etcdctl", "--endpoints", address, *words], env=env, capture_output=True, text=True)
-    assert run.returncode == 0, f"etcdctl {words[0]}: {run.stderr}"
-    return run.stdout
 
 
 @contextlib.contextmanager

@@ -3,10 +3,9 @@
 
 import os
 import sqlite3
-import subprocess
 from typing import Any
 
-from cdc import SOURCE, TARGET, Cdc, compare, until
+from cdc import SOURCE, TARGET, Cdc, compare, etcdctl, until
 from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, Partition, connections, db, utility
 
 connections.connect("default", uri=SOURCE)
@@ -62,11 +61,10 @@ def describe(name: str, using: str) -> dict[str, Any]:
     return dict(connections._fetch_handler(using).describe_collection(name))
 
 
-def stored_on_target(name: str) -> bytes:
+def stored_on_target(name: str) -> str:
     """What its etcd has of the collection."""
     key = f"by-dev/meta/root-coord/database/collection-info/1/{describe(name, 'target')['collection_id']}"
-    words = ["etcdctl", "--endpoints", os.environ["TARGET_ETCD"], "get", "--print-value-only", key]
-    return subprocess.run(words, env=os.environ | {"ETCDCTL_API": "3"}, capture_output=True, check=True).stdout
+    return etcdctl(os.environ["TARGET_ETCD"], "get", "--print-value-only", key)
 
 
 def ids(name: str) -> set[int]:
@@ -168,7 +166,7 @@ def test_R9_properties_of_a_collection_arrive(cdc: Cdc) -> None:
     for _ in range(2):
         Collection("b6_b").set_properties({"collection.ttl.seconds": 86400})
     until(lambda: "86400" in str(describe("b6_b", "target").get("properties")), 30, "the property is on the target")
-    until(lambda: b"86400" in stored_on_target("b6_b"), 10, "the target has written it, too")
+    until(lambda: "86400" in stored_on_target("b6_b"), 10, "the target has written it, too")
     assert len(journaled(cdc, 21)) == 1
 
 

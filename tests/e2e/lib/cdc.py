@@ -42,6 +42,16 @@ def stack(*words: str) -> None:
     subprocess.run([str(ROOT / "tests/stack/stack.sh"), *words], check=True, stdout=subprocess.DEVNULL)
 
 
+def etcdctl(address: str, *words: str) -> str:
+    """Its answer; bytes that are no text are replaced."""
+    run = subprocess.run(
+        ["etcdctl", "--endpoints", address, *words],
+        env=os.environ | {"ETCDCTL_API": "3"}, capture_output=True, text=True, errors="replace",
+    )  # fmt: skip
+    assert run.returncode == 0, f"etcdctl {words[0]}: {run.stderr}"
+    return run.stdout
+
+
 def addresses(told: str) -> dict[str, str]:
     """What stack.sh env prints for a shell, by name."""
     return dict(line.removeprefix("export ").split("=", 1) for line in told.splitlines())

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from cdc import ROOT, SOURCE, TARGET, Cdc, stack, until
+from cdc import ROOT, SOURCE, TARGET, Cdc, etcdctl, stack, until
 from certificates import Certificates
 from pymilvus import Collection, CollectionSchema, DataType, FieldSchema, connections, utility
 
@@ -71,14 +71,7 @@ class World:
             stack("start", part)
 
     def etcdctl(self, *words: str, user: str = "") -> None:
-        login = ["--user", user] if user else []
-        run = subprocess.run(
-            ["etcdctl", "--endpoints", f"http://{ETCD}", *login, *words],
-            env=os.environ | {"ETCDCTL_API": "3"},
-            capture_output=True,
-            text=True,
-        )
-        assert run.returncode == 0, run.stderr
+        etcdctl(f"http://{ETCD}", *words, *(["--user", user] if user else []))
 
     def change_users(self, *changes: tuple[str, ...], root: str) -> None:
         """Not while the source Milvus writes: the etcd client of 2.3.5, logged in by its certificate, crashes
